@@ -1,0 +1,201 @@
+"""Pulling: one long pull per consumer, armed by demand.
+
+Own loop instead of nats-py's `fetch()`, which strands messages when it is cancelled or the server restarts, swallows
+errors, and costs three to five times as much a message. Protocol: ADR-13 (pull requests), ADR-9 (idle heartbeats).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from taskflow.bus.connect import Bus, nats_headers
+from taskflow.bus.errors import BusAway
+from taskflow.bus.topology import STAMP_HEADER
+from taskflow.kit.logging import get_logger
+
+log = get_logger(__name__)
+
+_ENDED = {"404", "408"}
+_BACKOFF_MAX = 2.0
+
+
+class Delivery:
+    """One bus message in this worker's hands, with its own ack."""
+
+    __slots__ = ("_bus", "_reply", "ids", "payload", "settled", "stamp", "subject", "untried")
+
+    def __init__(self, bus: Bus, message: Msg) -> None:
+        self._bus = bus
+        self._reply = message.reply
+        self.subject = message.subject
+        self.payload = message.data
+        self.stamp: str = nats_headers(message).get(STAMP_HEADER, "0")
+        self.ids = message.data.decode("ascii", "replace").split()
+        self.untried = len(self.ids)
+        self.settled = False
+
+    @property
+    def deliveries(self) -> int:
+        """How often this message has been delivered, this time included: a token of its ack subject (ADR-15)."""
+        tokens = self._reply.split(".")
+        place = 4 if len(tokens) == 9 else 6
+        return int(tokens[place]) if len(tokens) > place else 1
+
+    async def ack(self) -> None:
+        """Done with it: the message goes."""
+        await self._answer(b"+ACK")
+
+    async def nak(self, delay_seconds: float = 0) -> None:
+        """Give it back, to be delivered again to whoever asks, after the delay."""
+        body = b'-NAK {"delay": %d}' % int(delay_seconds * 1e9) if delay_seconds else b"-NAK"
+        await self._answer(body)
+
+    async def _answer(self, body: bytes) -> None:
+        if self.settled:
+            return
+        self.settled = True
+        with contextlib.suppress(BusAway):  # not heard: it comes again after ack_wait, and the claim dedupes
+            await self._bus.publish(self._reply, body)
+
+
+class Puller:
+    """Keeps a pull parked at one consumer while there is demand.
+
+    `on_delivery` is a plain function; `on_missing` is called when the server has no such consumer, and makes it.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        stream: str,
+        consumer: str,
+        on_delivery: Callable[[Puller, Delivery], None],
+        on_missing: Callable[[], Awaitable[None]],
+        park_seconds: float,
+    ) -> None:
+        self._bus = bus
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._consumer = consumer
+        self._on_delivery = on_delivery
+        self._on_missing = on_missing
+        self._park_seconds = max(park_seconds, 0.1)
+        self._heartbeat_seconds = max(0.05, min(5.0, park_seconds / 2.5))
+        self._subscription: Subscription | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+        self._retry: asyncio.Task[None] | None = None
+        self._inbox = ""
+        self._wanted = 0
+        self._backoff = 0.05
+        self._stopped = False
+        self.outstanding = 0
+        self.seen_at = 0.0
+        self.missing = False
+
+    async def __aenter__(self) -> Self:
+        self._watchdog = asyncio.create_task(self._watch(), name=f"puller.{self._consumer}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Take nothing more; the server drops the parked pull with the inbox."""
+        self._stopped = True
+        for loop in (self._watchdog, self._retry):
+            if loop is not None:
+                loop.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await loop
+        if self._subscription is not None:
+            with contextlib.suppress(Exception):
+                await self._subscription.unsubscribe()
+            self._subscription = None
+
+    @property
+    def fetching(self) -> bool:
+        """Whether the server has answered within two heartbeats, or nothing is asked of it."""
+        if self.missing:
+            return False
+        return not self.outstanding or time.monotonic() - self.seen_at < 2 * self._heartbeat_seconds + 1
+
+    async def demand(self, messages: int) -> None:
+        """Want so many messages in all. A parked pull is topped up once half of it is used."""
+        self._wanted = messages
+        if self._stopped or self.missing or messages <= 0 or self.outstanding * 2 > messages:
+            return
+        await self._pull(messages - self.outstanding)
+
+    async def _pull(self, count: int) -> None:
+        request = {
+            "batch": count,
+            "expires": int(self._park_seconds * 1e9),
+            "idle_heartbeat": int(self._heartbeat_seconds * 1e9),
+        }
+        try:
+            if self._subscription is None:
+                self._inbox = self._bus.client.new_inbox()
+                self._subscription = await self._bus.subscribe(self._inbox, self._heard)
+            self.outstanding += count
+            self.seen_at = time.monotonic()
+            await self._bus.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
+        except BusAway:
+            self.outstanding = 0  # the watchdog asks again
+
+    async def _heard(self, message: Msg) -> None:
+        self.seen_at = time.monotonic()
+        headers = message.headers
+        status = headers.get("Status") if headers and not message.reply else None
+        if status is None:
+            self.outstanding = max(0, self.outstanding - 1)
+            self._backoff = 0.05
+            self._on_delivery(self, Delivery(self._bus, message))
+        elif status != "100" and headers is not None:
+            await self._pull_ended(status, headers)
+
+    async def _pull_ended(self, status: str, headers: dict[str, str]) -> None:
+        left = int(headers.get("Nats-Pending-Messages") or self.outstanding)
+        self.outstanding = max(0, self.outstanding - left)
+        if status in _ENDED:
+            await self.demand(self._wanted)
+            return
+        log.warning(
+            "pull refused",
+            consumer=self._consumer,
+            status=status,
+            reason=headers.get("Description", "").strip(),
+        )
+        self.missing = True
+        if self._retry is None or self._retry.done():
+            self._retry = asyncio.create_task(self._revive(), name=f"puller.revive.{self._consumer}")
+
+    async def _revive(self) -> None:
+        """503 also means that a leader is being elected: never give up."""
+        while self.missing and not self._stopped:
+            await asyncio.sleep(self._backoff)
+            self._backoff = min(self._backoff * 2, _BACKOFF_MAX)
+            try:
+                await self._on_missing()
+            except BusAway as error:
+                log.warning("consumer is missing", consumer=self._consumer, error=str(error))
+                continue
+            self.missing = False
+            self.outstanding = 0
+        await self.demand(self._wanted)
+
+    async def _watch(self) -> None:
+        """A pull whose heartbeats stopped is gone (server restart, lost connection): ask again."""
+        while True:
+            await asyncio.sleep(self._heartbeat_seconds)
+            silent = time.monotonic() - self.seen_at > 2 * self._heartbeat_seconds
+            if self._bus.connected and not self.missing and (silent or not self.outstanding):
+                self.outstanding = 0
+                await self.demand(self._wanted)

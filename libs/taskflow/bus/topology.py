@@ -1,0 +1,154 @@
+"""Every stream, consumer and subject, with its limits: named here and nowhere else.
+
+Facts behind the settings (probed on nats-server 2.15): a work queue deletes on ack; `discard: new` refuses instead of
+dropping the oldest; `max_deliver=-1`, because attempts are counted in PostgreSQL; `ack_wait` covers a claim only.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+
+from taskflow.domain.task import DEFAULT_QUEUE, LANE_NAMES, Lane
+
+DLQ_SUBJECT = "tasks.dlq"
+EVENT_SHARDS = 64
+STAMP_HEADER = "Taskflow-Rung"
+IDS_PER_MESSAGE_MAX = 20
+ACK_WAIT_SECONDS = 5.0
+CONSUMERS_MAX = 4_096
+
+_DAY = 86_400
+
+
+class Topology(Struct, frozen=True):
+    """Names under a prefix: `stream` is NATS_STREAM_NAME, `consumer` NATS_CONSUMER_NAME."""
+
+    stream: str = "TASKFLOW"
+    consumer: str = "taskflow-worker"
+    replicas: int = 1
+
+    @property
+    def dlq_stream(self) -> str:
+        """The stream of dead letter notices."""
+        return f"{self.stream}_DLQ"
+
+    @property
+    def events_stream(self) -> str:
+        """The stream of state changes, for live views."""
+        return f"{self.stream}_EVENTS"
+
+    @property
+    def dlq_consumer(self) -> str:
+        """The durable consumer of the dlq-consumer service."""
+        return f"{self.consumer}-dlq"
+
+    @property
+    def dlq_subject(self) -> str:
+        """Where dead letters are announced."""
+        return DLQ_SUBJECT
+
+    def task_subject(self, lane: int, queue: str) -> str:
+        """Where tasks of this lane and queue are announced."""
+        name = f"tasks.{LANE_NAMES[lane]}"
+        return name if queue == DEFAULT_QUEUE else f"{name}.{queue}"
+
+    def task_consumer(self, lane: int, queue: str) -> str:
+        """The durable consumer of one lane of one queue, shared by all workers."""
+        return f"{self.consumer}-{LANE_NAMES[lane]}-{queue}"
+
+    def event_subject(self, task_id: str) -> str:
+        """Where changes of this task are told; ids are spread over shards."""
+        return self.shard_subject(event_shard(task_id))
+
+    def shard_subject(self, shard: int) -> str:
+        """The subject of one shard of events."""
+        return f"events.{shard:02x}"
+
+    def control_subject(self, command: str) -> str:
+        """Where commands to processes go: `cancel`, `pause`, `drain`."""
+        return f"control.{command}"
+
+    def streams(self) -> list[StreamConfig]:
+        """The streams as they should be."""
+        lanes = [f"tasks.{lane.label}" for lane in Lane]
+        return [
+            StreamConfig(
+                name=self.stream,
+                subjects=[subject for lane in lanes for subject in (lane, f"{lane}.*")],
+                retention=RetentionPolicy.WORK_QUEUE,
+                storage=StorageType.FILE,
+                discard=DiscardPolicy.NEW,
+                num_replicas=self.replicas,
+                max_msg_size=4_096,
+                max_bytes=2 * 1024**3,
+                max_consumers=CONSUMERS_MAX,
+                duplicate_window=120,
+            ),
+            StreamConfig(
+                name=self.dlq_stream,
+                subjects=[self.dlq_subject],
+                retention=RetentionPolicy.LIMITS,
+                storage=StorageType.FILE,
+                discard=DiscardPolicy.OLD,
+                num_replicas=self.replicas,
+                max_msg_size=4_096,
+                max_bytes=256 * 1024**2,
+                max_age=3 * _DAY,
+                duplicate_window=120,
+            ),
+            StreamConfig(
+                name=self.events_stream,
+                subjects=["events.>"],
+                retention=RetentionPolicy.LIMITS,
+                storage=StorageType.MEMORY,
+                discard=DiscardPolicy.OLD,
+                num_replicas=1,
+                max_bytes=64 * 1024**2,
+                max_age=600,
+                duplicate_window=120,
+            ),
+        ]
+
+    def task_consumer_config(self, lane: int, queue: str) -> ConsumerConfig:
+        """The consumer of one lane of one queue, as it should be."""
+        name = self.task_consumer(lane, queue)
+        return ConsumerConfig(
+            name=name,
+            durable_name=name,
+            filter_subject=self.task_subject(lane, queue),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT_SECONDS,
+            max_deliver=-1,
+            max_ack_pending=-1,
+            max_waiting=4_096,
+        )
+
+    def dlq_consumer_config(self) -> ConsumerConfig:
+        """The consumer of notices, as it should be."""
+        return ConsumerConfig(
+            name=self.dlq_consumer,
+            durable_name=self.dlq_consumer,
+            filter_subject=self.dlq_subject,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=30,
+            max_deliver=-1,
+            max_ack_pending=-1,
+        )
+
+
+def event_shard(task_id: str) -> int:
+    """Which of the shards tells about this task."""
+    return int(task_id[-2:], 16) % EVENT_SHARDS
+
+
+def ids_per_message(count: int) -> int:
+    """How many ids go into one message when `count` tasks are announced together: few, so that workers can share."""
+    return max(1, min(IDS_PER_MESSAGE_MAX, count // 100))

@@ -1,0 +1,38 @@
+"""What a list is narrowed by: read from a query string by the api, turned into SQL by the store.
+
+Members of one tuple mean OR, tags mean AND; an empty tuple or None does not narrow.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from taskflow.domain.dead_letter import LetterStatus, Reason
+from taskflow.domain.transitions import Status
+
+
+class TaskFilters(Struct, frozen=True):
+    """Which tasks a list shows. `lanes` are numbers of `Lane`; the times are exclusive bounds."""
+
+    statuses: tuple[Status, ...] = ()
+    types: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    lanes: tuple[int, ...] = ()
+    tags: tuple[str, ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+class LetterFilters(Struct, frozen=True):
+    """Which dead letters a list shows. `error` is a part of the error's type or message, case ignored."""
+
+    types: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    statuses: tuple[LetterStatus, ...] = ()
+    error: str | None = None
+    fingerprint: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None

@@ -1,0 +1,138 @@
+"""bury: dead letters are made known, understood and grouped.
+
+The letter stands already, written by the statement that failed the task; `tasks.dlq` only announces it. The dlq-consumer
+stamps it handled, with the fingerprint that groups alike ones; the scheduler announces again what stays unhandled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from taskflow.bus.connect import Bus
+from taskflow.bus.puller import Delivery, Puller
+from taskflow.bus.streams import ensure_dlq_consumer
+from taskflow.domain.dead_letter import DeadLetter, Notice
+from taskflow.domain.errors import Unavailable
+from taskflow.engine.dispatch import Dispatcher
+from taskflow.kit.batcher import Batcher
+from taskflow.kit.logging import get_logger
+from taskflow.store import dead_letters
+from taskflow.store.connect import Line
+from taskflow.store.errors import verdict
+
+log = get_logger(__name__)
+
+NOTICE_AGE_SECONDS = 30.0
+PAGE = 1_000
+CREDIT = 500
+_VARIABLE = re.compile(
+    r"0x[0-9a-f]+|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\d+|'[^']*'|\"[^\"]*\"",
+    re.I,
+)
+_PLACE = re.compile(r'File "([^"]+)", line \d+, in (\S+)')
+
+
+def fingerprint(letter: DeadLetter) -> str:
+    """16 hex digits alike for letters of one cause: type, error type, message without its variable parts, place."""
+    error: dict[str, Any] = msgspec.json.decode(letter.error) if isinstance(letter.error, msgspec.Raw) else {}
+    places = _PLACE.findall(error.get("traceback") or "")
+    place = ":".join(places[-1]) if places else ""
+    message = _VARIABLE.sub("#", str(error.get("message", "")))[:500]
+    parts = (letter.type, str(error.get("type", "")), message, place)
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+class Undertaker:
+    """The dlq-consumer's work: takes notices, stamps their letters, acks."""
+
+    def __init__(self, line: Line, bus: Bus) -> None:
+        self._line = line
+        self._bus = bus
+        self._batcher: Batcher[Delivery, None] = Batcher(
+            self._handle, verdict=verdict, items_max=CREDIT, repeat_seconds=20
+        )
+        self._handling: set[asyncio.Task[None]] = set()
+        self.puller = Puller(
+            bus,
+            stream=bus.topology.dlq_stream,
+            consumer=bus.topology.dlq_consumer,
+            on_delivery=self._delivered,
+            on_missing=lambda: ensure_dlq_consumer(bus),
+            park_seconds=2.0,
+        )
+
+    async def run(self) -> None:
+        """Take notices until cancelled."""
+        async with self._batcher, self.puller:
+            while True:
+                await self.puller.demand(CREDIT - len(self._handling))
+                await asyncio.sleep(0.5)
+
+    def _delivered(self, _puller: Puller, delivery: Delivery) -> None:
+        handling = asyncio.create_task(self._take(delivery))
+        self._handling.add(handling)
+        handling.add_done_callback(self._handling.discard)
+
+    async def _take(self, delivery: Delivery) -> None:
+        try:
+            await self._batcher.put(delivery)
+        except Unavailable as error:
+            log.warning("dead letter not handled yet", error=str(error))
+            await delivery.nak(5)
+            return
+        await delivery.ack()
+        await self.puller.demand(CREDIT - len(self._handling))
+
+    async def _handle(self, deliveries: list[Delivery]) -> Sequence[None]:
+        notices = [notice for delivery in deliveries if (notice := _notice(delivery))]
+        ids = sorted({notice.dead_letter_id for notice in notices})
+        letters = await self._line.run(lambda conn: dead_letters.read_letters(conn, ids))
+        prints = {letter.id: fingerprint(letter) for letter in letters.values() if letter.handled_at is None}
+        if prints:
+            stamped = await self._line.run(lambda conn: dead_letters.stamp_letters(conn, prints))
+            for letter_id in stamped:
+                letter = letters[letter_id]
+                log.warning(
+                    "dead letter",
+                    dead_letter_id=letter_id,
+                    task_id=letter.task_id,
+                    type=letter.type,
+                    reason=letter.reason,
+                    fingerprint=prints[letter_id],
+                )
+        return [None] * len(deliveries)
+
+
+def _notice(delivery: Delivery) -> Notice | None:
+    try:
+        return msgspec.json.decode(delivery.payload, type=Notice)
+    except msgspec.DecodeError as error:
+        log.warning("unreadable notice", error=str(error))
+        return None
+
+
+class Reminder:
+    """The scheduler's part: a letter that nobody handled is announced again."""
+
+    def __init__(
+        self, line: Line, dispatcher: Dispatcher, *, age_seconds: float = NOTICE_AGE_SECONDS
+    ) -> None:
+        self._line = line
+        self._dispatcher = dispatcher
+        self._age_seconds = age_seconds
+
+    async def run_once(self) -> bool:
+        """Returns whether there is more to do."""
+        notices = await self._line.run(
+            lambda conn: dead_letters.unhandled_letters(
+                conn, older_than_seconds=self._age_seconds, limit=PAGE
+            )
+        )
+        self._dispatcher.notice(notices)
+        return len(notices) >= PAGE

@@ -1,0 +1,136 @@
+"""claim: win queued tasks for this worker, as many as there are free slots, in one statement.
+
+The delivery is acked once the claim is committed: from then on PostgreSQL promises that the task will be finished. An id
+that was not won gets a second look, which decides between ack (someone else has it), nak (not now) and park.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from taskflow.domain.errors import Unavailable
+from taskflow.domain.task import Claimed
+from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.intake import Entry, Intake
+from taskflow.engine.slots import Identity, Slots
+from taskflow.kit.logging import get_logger
+from taskflow.store import doorbells, moves, workers
+from taskflow.store.connect import Line
+from taskflow.store.moves import Remainder
+
+log = get_logger(__name__)
+
+CLAIMS_MAX = 500
+FOREIGN_DELAY_SECONDS = 1.0
+FOREIGN_TRIES_MAX = 5
+AWAY_DELAY_SECONDS = 1.0
+
+
+class Executor(Protocol):
+    """Where won tasks go."""
+
+    def start(self, task: Claimed) -> None: ...
+
+
+class Claimer:
+    """One claim statement at a time; while it is under way the next batch gathers in the intake."""
+
+    def __init__(
+        self,
+        line: Line,
+        identity: Identity,
+        slots: Slots,
+        dispatcher: Dispatcher,
+        executor: Executor,
+        *,
+        types: Callable[[], list[str]],
+        paused_types: Callable[[], set[str]],
+    ) -> None:
+        self._line = line
+        self._identity = identity
+        self._slots = slots
+        self._dispatcher = dispatcher
+        self._executor = executor
+        self._types = types
+        self._paused_types = paused_types
+        self._woken = asyncio.Event()
+        self.in_flight = 0
+
+    def wake(self) -> None:
+        """Something arrived, or a slot is free."""
+        self._woken.set()
+
+    async def run(self, intake: Intake) -> None:
+        """Claim whatever lies in the intake while slots are free; for ever."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            while (free := self._slots.free) > 0 and (entries := intake.take(min(free, CLAIMS_MAX))):
+                await self._claim(intake, entries)
+                await intake.rearm()
+            if len(intake) and self._slots.free <= 0:
+                await intake.tidy()
+
+    async def _claim(self, intake: Intake, entries: list[Entry]) -> None:
+        ids = sorted({entry.id for entry in entries})
+        worker_id = self._identity.id
+        self.in_flight += 1
+        try:
+            won, moved = await self._line.run(
+                lambda conn: moves.claim_tasks(conn, worker_id, ids, self._types())
+            )
+            for task in won:
+                self._executor.start(task)
+            self._dispatcher.tell(moved)
+            winners = {task.id for task in won}
+            lost = [entry for entry in entries if entry.id not in winners]
+            done = [entry for entry in entries if entry.id in winners]
+            if lost:
+                done += await self._judge(intake, worker_id, lost)
+        except Unavailable as error:
+            # Its outcome may be unknown: the beat finds what was won, the bus brings back what was not.
+            log.warning("claim failed", count=len(ids), error=str(error))
+            await intake.give_back(entries, AWAY_DELAY_SECONDS)
+            return
+        finally:
+            self.in_flight -= 1
+        for entry in done:
+            await intake.settle(entry)
+
+    async def _judge(self, intake: Intake, worker_id: str, lost: list[Entry]) -> list[Entry]:
+        """Give back, park, or let go what a claim did not win. Returns what is done with."""
+        ids = sorted({entry.id for entry in lost})
+        rows = await self._line.run(lambda conn: moves.read_remainder(conn, worker_id, ids))
+        foreign = {i for i, row in rows.items() if self._waits(row) and row.type not in self._types()}
+        served = await self._served() if foreign else set()
+        back: list[Entry] = []
+        later: list[Entry] = []
+        parked: list[Entry] = []
+        done: list[Entry] = []
+        for entry in lost:
+            row = rows.get(entry.id)
+            if row is None or not self._waits(row):
+                done.append(entry)
+            elif entry.id not in foreign:
+                back.append(entry)  # no live lease of ours, or the row was locked: not now
+            elif (row.queue, row.type) in served and entry.delivery.deliveries <= FOREIGN_TRIES_MAX:
+                later.append(entry)
+            else:
+                parked.append(entry)
+        await intake.give_back(back, AWAY_DELAY_SECONDS)
+        await intake.give_back(later, FOREIGN_DELAY_SECONDS)
+        if parked:
+            await self._line.run(lambda conn: doorbells.park(conn, [entry.id for entry in parked]))
+        return done + parked
+
+    async def _served(self) -> set[tuple[str, str]]:
+        """What other live workers run: pairs of queue and type that are not paused."""
+        rows = await self._line.run(workers.read_workers)
+        paused = self._paused_types()
+        return {pair for pair in workers.served(rows) if pair[1] not in paused}
+
+    @staticmethod
+    def _waits(row: Remainder) -> bool:
+        return row.status == "queued" and not row.expired

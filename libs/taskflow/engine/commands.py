@@ -1,0 +1,160 @@
+"""replay and the other commands of callers and operators. One statement each; zero rows changed is an answer."""
+
+from __future__ import annotations
+
+from taskflow.bus.announce import publish_control
+from taskflow.bus.connect import Bus
+from taskflow.bus.publisher import Doorbell
+from taskflow.domain.dead_letter import DeadLetter
+from taskflow.domain.errors import (
+    AlreadyReplayed,
+    NotFound,
+    TaskFinished,
+    TaskNotRetryable,
+    Unavailable,
+)
+from taskflow.domain.task import Task
+from taskflow.domain.transitions import TERMINAL
+from taskflow.engine.directory import Directory
+from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.read import Reader
+from taskflow.kit.logging import get_logger
+from taskflow.store import catalog, commands, dead_letters, doorbells, workers
+from taskflow.store.commands import Commanded
+from taskflow.store.connect import Database
+from taskflow.store.workers import served
+
+log = get_logger(__name__)
+
+UNPARK_PAGE = 5_000
+ACTOR = "local"
+
+
+class Commands:
+    """What may be asked of tasks, dead letters, queues, types and workers."""
+
+    def __init__(
+        self, database: Database, bus: Bus, dispatcher: Dispatcher, directory: Directory, reader: Reader
+    ) -> None:
+        self._database = database
+        self._bus = bus
+        self._dispatcher = dispatcher
+        self._directory = directory
+        self._reader = reader
+
+    async def cancel(self, task_id: str) -> Task:
+        """Cancel a live task; a running one is `cancelled` at once, and its handler is told to stop."""
+        async with self._database.connection() as conn:
+            made = await commands.cancel_tasks(conn, [task_id], actor=ACTOR)
+        self._follow(made)
+        for move in made:
+            if move.origin == "running":
+                await self._tell("cancel", {"id": task_id, "worker_id": move.worker_id})
+        task = await self._found(task_id)
+        if not made and task.status in TERMINAL:
+            raise TaskFinished(current_status=task.status)
+        return task
+
+    async def retry(self, task_id: str) -> tuple[Task, bool]:
+        """Queue a task now. True: it was over, and a new life began."""
+        async with self._database.connection() as conn:
+            made = await commands.retry_tasks(conn, [task_id], actor=ACTOR)
+        self._follow(made)
+        task = await self._found(task_id)
+        if not made:
+            raise TaskNotRetryable(current_status=task.status)
+        return task, made[0].new_life
+
+    async def replay_letter(self, letter_id: str, payload: str | None) -> Task:
+        """Give the task of a pending dead letter a new life, with another payload if one is given."""
+        letter = await self._reader.dead_letter(letter_id)
+        if letter is None:
+            raise NotFound()
+        async with self._database.connection() as conn:
+            made = await commands.retry_tasks(
+                conn, [letter.task_id], actor=ACTOR, letter_id=letter_id, payload=payload
+            )
+        self._follow(made)
+        if not made:
+            raise AlreadyReplayed(current_status=await self._letter_status(letter_id))
+        return await self._found(letter.task_id)
+
+    async def discard_letter(self, letter_id: str) -> DeadLetter:
+        """Resolve a pending dead letter without a replay; its task stays `failed`."""
+        async with self._database.connection() as conn:
+            letter = await dead_letters.discard_letter(conn, letter_id)
+        if letter is None:
+            raise AlreadyReplayed(current_status=await self._letter_status(letter_id))
+        return letter
+
+    async def pause_queue(self, name: str) -> None:
+        """Let no task of this queue start."""
+        await self._pause_queue(name, True)
+
+    async def resume_queue(self, name: str) -> None:
+        """Let tasks of this queue start again."""
+        await self._pause_queue(name, False)
+
+    async def pause_type(self, name: str) -> None:
+        """Let no task of this type start."""
+        await self._pause_type(name, True)
+
+    async def resume_type(self, name: str) -> None:
+        """Let tasks of this type start again; those that were parked meanwhile are rung."""
+        await self._pause_type(name, False)
+        await self._unpark(name)
+
+    async def drain_worker(self, worker_id: str) -> None:
+        """Let a live worker take nothing more."""
+        async with self._database.connection() as conn:
+            if not await workers.drain(conn, worker_id):
+                raise NotFound()
+        self._directory.forget()
+        await self._tell("drain", {"worker_id": worker_id})
+
+    async def _pause_queue(self, name: str, paused: bool) -> None:
+        async with self._database.connection() as conn:
+            if not await catalog.set_queue_paused(conn, name, paused):
+                raise NotFound()
+        self._directory.forget()
+        await self._tell("pause", {"queue": name, "paused": paused})
+
+    async def _pause_type(self, name: str, paused: bool) -> None:
+        async with self._database.connection() as conn:
+            if not await catalog.set_type_paused(conn, name, paused):
+                raise NotFound()
+        self._directory.forget()
+        await self._tell("pause", {"type": name, "paused": paused})
+
+    async def _unpark(self, name: str) -> None:
+        async with self._database.connection() as conn:
+            pairs = [pair for pair in served(await workers.read_workers(conn)) if pair[1] == name]
+            rung = await doorbells.unpark(conn, sorted(pairs), UNPARK_PAGE)
+        self._dispatcher.ring(Doorbell(r.id, r.lane, r.queue, r.rung_at) for r in rung)
+
+    async def _tell(self, command: str, body: dict[str, object]) -> None:
+        """At once if the bus is there; else the next beats tell it."""
+        try:
+            await publish_control(self._bus, command, body)
+        except Unavailable as error:
+            log.warning("command left to the beats", command=command, error=str(error))
+
+    def _follow(self, made: list[Commanded]) -> None:
+        self._dispatcher.tell(item.moved for item in made)
+        self._dispatcher.ring(
+            Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)
+            for item in made
+            if item.rung_at is not None
+        )
+
+    async def _found(self, task_id: str) -> Task:
+        task = await self._reader.task(task_id)
+        if task is None:
+            raise NotFound()
+        return task
+
+    async def _letter_status(self, letter_id: str) -> str:
+        letter = await self._reader.dead_letter(letter_id)
+        if letter is None:
+            raise NotFound()
+        return letter.status

@@ -1,0 +1,227 @@
+"""A worker's parts at work together: intake, claimer, executor, heart and reconciler, and what they tell each other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import AsyncExitStack
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Self
+
+import msgspec
+
+from taskflow.bus.announce import subscribe_control
+from taskflow.bus.connect import Bus
+from taskflow.domain.errors import Unavailable
+from taskflow.domain.task import Claimed
+from taskflow.engine.beat import Heart
+from taskflow.engine.claim import Claimer
+from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.execute import Executor
+from taskflow.engine.heal import unpark
+from taskflow.engine.intake import Intake
+from taskflow.engine.lines import LineKeeper
+from taskflow.engine.reconcile import Reconciler
+from taskflow.engine.record import Recorder
+from taskflow.engine.slots import Identity, Slots
+from taskflow.handlers.registry import Registry
+from taskflow.handlers.runner import Runner
+from taskflow.kit.lifecycle import Guard
+from taskflow.kit.logging import get_logger
+from taskflow.kit.ticker import Ticker
+from taskflow.store import catalog
+from taskflow.store.catalog import Declaration
+from taskflow.store.connect import Database, Line
+from taskflow.store.workers import Beat, Registration
+
+log = get_logger(__name__)
+
+TIDY_SECONDS = 0.25
+
+
+class Crew:
+    """Everything of a worker between its connections and its handlers. Enter it once `prepare` has succeeded."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        bus: Bus,
+        dispatcher: Dispatcher,
+        recorder: Recorder,
+        lines: LineKeeper,
+        runner: Runner,
+        slots: Slots,
+        identity: Identity,
+        claim_line: Line,
+        queues: list[str],
+        lease_seconds: float,
+        park_seconds: float,
+    ) -> None:
+        self._bus = bus
+        self._database = database
+        self._dispatcher = dispatcher
+        self._runner = runner
+        self._slots = slots
+        self._identity = identity
+        self._claim_line = claim_line
+        self._queues = sorted(set(queues))
+        self._stack = AsyncExitStack()
+        self._beats: asyncio.Queue[tuple[dict[str, Claimed], Beat]] = asyncio.Queue()
+        self._stopping = False
+        self._subscribed = False
+        self._executor = Executor(runner, recorder, lines, slots, on_free=self._slot_freed)
+        self._claimer = Claimer(
+            claim_line,
+            identity,
+            slots,
+            dispatcher,
+            self._executor,
+            types=self._startable,
+            paused_types=lambda: self._reconciler.paused_types,
+        )
+        self._intake = Intake(
+            bus,
+            self._queues,
+            free_slots=lambda: slots.free,
+            on_arrival=self._claimer.wake,
+            park_seconds=park_seconds,
+        )
+        self._heart = Heart(
+            database,
+            self._registration,
+            lease_seconds=lease_seconds,
+            held=lambda: dict(self._executor.held),
+            on_beat=lambda held, beat: self._beats.put_nowait((held, beat)),
+        )
+        self._reconciler = Reconciler(
+            database,
+            identity,
+            self._executor,
+            self._claimer,
+            recorder,
+            self._intake,
+            register=self._heart.register,
+        )
+
+    async def prepare(self) -> None:
+        """Make types, queues and consumers known. Raises `Unavailable` while a server is not ready for it."""
+        async with self._database.connection() as conn:
+            await catalog.declare_types(conn, _declarations(self._runner.registry))
+            await catalog.add_queues(conn, self._queues)
+            paused_queues, self._reconciler.paused_types = await catalog.read_pauses(conn)
+        await self._intake.pause(paused_queues)
+        await self._intake.prepare()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._heart)
+        await self._stack.enter_async_context(self._intake)
+        self._bus.on_connected(self._subscribe)
+        await self._subscribe()
+        served = [(queue, name) for queue in self._queues for name in self._startable()]
+        await unpark(self._claim_line, self._dispatcher, served)
+        await self._intake.open(True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def spawn(self, guard: Guard) -> None:
+        """Start the loops."""
+        guard.spawn(self._claimer.run(self._intake), "claimer")
+        guard.spawn(self._learn(), "reconciler")
+        guard.spawn(self._watch_attempts(), "executor")
+        guard.spawn(Ticker("intake", self._tidy, TIDY_SECONDS, passing=(Unavailable,)).run(), "intake")
+
+    async def drain(self, timeout_seconds: float, grace_seconds: float) -> None:
+        """Take nothing new, let handlers finish, hand the rest back."""
+        self._stopping = True
+        await self._intake.open(False)
+        log.info("draining", running=len(self._executor.held))
+        await self._executor.drain(timeout_seconds, grace_seconds)
+
+    async def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Whether this worker fetches: connected, its pulls answered, its lease believed in."""
+        found = {
+            "fetching": self._intake.fetching,
+            "lease_live": self._heart.lease_live,
+            "draining": self._stopping or self._reconciler.draining,
+        }
+        return found["fetching"] and found["lease_live"] and not found["draining"], found
+
+    def _startable(self) -> list[str]:
+        paused = self._reconciler.paused_types
+        return [name for name in self._runner.registry.types if name not in paused]
+
+    def _slot_freed(self) -> None:
+        self._claimer.wake()
+
+    def _registration(self) -> Registration:
+        return Registration(
+            id=self._identity.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=_package_version(),
+            queues=self._queues,
+            types=sorted(self._runner.registry.types),
+            slots=self._slots.total,
+        )
+
+    async def _tidy(self) -> None:
+        accept = self._heart.lease_live and not self._stopping and not self._reconciler.draining
+        await self._intake.open(accept)
+        await self._intake.tidy()
+
+    async def _learn(self) -> None:
+        while True:
+            held, beat = await self._beats.get()
+            try:
+                await self._reconciler.learn(held, beat)
+            except Unavailable as error:
+                log.warning("beat not acted on", error=str(error))
+
+    async def _watch_attempts(self) -> None:
+        await self._executor.failed
+
+    async def _subscribe(self) -> None:
+        """nats-py renews subscriptions after a reconnect, so that this is done once."""
+        if self._subscribed or not self._bus.connected:
+            return
+        self._subscribed = True
+        await subscribe_control(self._bus, "cancel", self._told_cancel)
+        await subscribe_control(self._bus, "pause", self._told_pause)
+        await subscribe_control(self._bus, "drain", self._told_drain)
+
+    async def _told_cancel(self, body: dict[str, Any]) -> None:
+        self._executor.cancel(str(body.get("id")))
+
+    async def _told_pause(self, _body: dict[str, Any]) -> None:
+        async with self._database.connection() as conn:
+            queues, self._reconciler.paused_types = await catalog.read_pauses(conn)
+        await self._intake.pause(queues)
+
+    async def _told_drain(self, body: dict[str, Any]) -> None:
+        if body.get("worker_id") == self._identity.id:
+            self._reconciler.draining = True
+            await self._intake.open(False)
+
+
+def _declarations(registry: Registry) -> list[Declaration]:
+    return [
+        Declaration(
+            name=spec.name,
+            schema=msgspec.json.encode(spec.schema).decode() if spec.schema is not None else None,
+            timeout_seconds=spec.timeout_seconds,
+            max_attempts=spec.max_attempts,
+            retry=msgspec.json.encode(spec.retry).decode() if spec.retry is not None else None,
+        )
+        for spec in registry.types.values()
+    ]
+
+
+def _package_version() -> str:
+    try:
+        return version("taskflow-platform")
+    except PackageNotFoundError:
+        return "0"

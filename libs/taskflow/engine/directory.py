@@ -1,0 +1,105 @@
+"""What an api knows of workers, types and queues: re-read at most every two seconds, and only while somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from taskflow.domain.retry import RetryPolicy
+from taskflow.domain.task import WaitingFor
+from taskflow.store import catalog, workers
+from taskflow.store.catalog import TypeRow
+from taskflow.store.connect import Database
+from taskflow.store.wire import retry_policy
+from taskflow.store.workers import WorkerRow
+
+AGE_SECONDS_MAX = 2.0
+
+
+class Directory:
+    """A snapshot of the catalog and the live workers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+        self._known_queues: set[str] = set()
+        self.types: dict[str, TypeRow] = {}
+        self.workers: list[WorkerRow] = []
+        self.paused_queues: set[str] = set()
+        self.paused_types: set[str] = set()
+        self._served: set[tuple[str, str]] = set()
+
+    async def fresh(self, age_seconds: float = AGE_SECONDS_MAX) -> None:
+        """Re-read if what is known is older than that; parallel callers share the reading."""
+        if time.monotonic() - self._read_at < age_seconds:
+            return
+        async with self._reading:
+            if time.monotonic() - self._read_at < age_seconds:
+                return
+            async with self._database.connection() as conn:
+                types = await catalog.read_types(conn)
+                rows = await workers.read_workers(conn)
+                self.paused_queues, self.paused_types = await catalog.read_pauses(conn)
+            self.types = {row.name: row for row in types}
+            self.workers = rows
+            self._served = workers.served(rows)
+            self._read_at = time.monotonic()
+
+    def forget(self) -> None:
+        """Something was changed: the next reader reads anew."""
+        self._read_at = float("-inf")
+
+    async def name_queues(self, names: Iterable[str]) -> None:
+        """A queue comes to be when it is first named."""
+        new = set(names) - self._known_queues
+        if not new:
+            return
+        async with self._database.connection() as conn:
+            await catalog.add_queues(conn, sorted(new))
+        if len(self._known_queues) < 100_000:
+            self._known_queues |= new
+
+    def retry_of(self, name: str) -> RetryPolicy | None:
+        """The retry policy that the type declares, if any."""
+        row = self.types.get(name)
+        return retry_policy(row.retry) if row is not None and row.retry else None
+
+    def schema_of(self, name: str) -> str | None:
+        """The JSON Schema of the type's payload, if it declares one."""
+        row = self.types.get(name)
+        return row.schema if row is not None else None
+
+    def live(self) -> list[WorkerRow]:
+        """Workers that take tasks."""
+        return [worker for worker in self.workers if worker.live and not worker.drain]
+
+    def serving(self, queue: str, name: str | None = None) -> list[WorkerRow]:
+        """Live workers of this queue, of this type too if one is given."""
+        return [w for w in self.live() if queue in w.queues and (name is None or name in w.types)]
+
+    def slots_free(self, queue: str) -> int:
+        """Free slots of the workers of this queue, as of their last beats."""
+        return sum(max(0, worker.slots - worker.running) for worker in self.serving(queue))
+
+    def waiting_for(self, status: str, queue: str, name: str) -> WaitingFor | None:
+        """What a task in this status waits for, in a word."""
+        if status in {"scheduled", "retrying"}:
+            return "due_time"
+        if status != "queued":
+            return None
+        if queue in self.paused_queues:
+            return "queue_paused"
+        if name in self.paused_types:
+            return "type_paused"
+        if (queue, name) not in self._served:
+            return "worker_for_type" if self.serving(queue) else "worker_for_queue"
+        return "free_slot" if self.slots_free(queue) <= 0 else None
+
+
+def schema_value(text: str | None) -> object:
+    """A stored schema, for a reader."""
+    return None if text is None else msgspec.Raw(text.encode())

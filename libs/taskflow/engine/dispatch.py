@@ -1,0 +1,102 @@
+"""What follows a commit: doorbells, notices of dead letters, news for those who watch. None of it may fail a call.
+
+Whatever is lost here is found again from the rows: doorbells by `heal`, notices by `bury`, news by re-reading.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from typing import Self, TypeVar
+
+import msgspec
+
+from taskflow.bus.announce import publish_moves
+from taskflow.bus.connect import Bus
+from taskflow.bus.publisher import Doorbell, publish_notice, ring
+from taskflow.domain.dead_letter import Notice
+from taskflow.domain.task import Moved
+from taskflow.kit.batcher import Batcher, Full, Verdict
+from taskflow.kit.logging import get_logger
+
+log = get_logger(__name__)
+Item = TypeVar("Item")
+
+DOORBELLS_MAX = 100_000
+NEWS_MAX = 100_000
+
+
+class Dispatcher:
+    """Takes what a commit entails and sends it in the background, in batches."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._doorbells: Batcher[Doorbell, None] = Batcher(
+            self._ring, verdict=_give_up, items_max=5_000, pending_max=DOORBELLS_MAX, flights=2
+        )
+        self._notices: Batcher[Notice, None] = Batcher(
+            self._publish_notices, verdict=_give_up, items_max=500, pending_max=DOORBELLS_MAX
+        )
+        self._news: Batcher[Moved, None] = Batcher(
+            self._publish_moves, verdict=_give_up, items_max=5_000, pending_max=NEWS_MAX
+        )
+        self._stack = AsyncExitStack()
+        self._complained_at = 0.0
+
+    async def __aenter__(self) -> Self:
+        for batcher in (self._doorbells, self._notices, self._news):
+            await self._stack.enter_async_context(batcher)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def ring(self, doorbells: Iterable[Doorbell]) -> None:
+        """Announce queued tasks."""
+        self._put(self._doorbells, doorbells)
+
+    def notice(self, notices: Iterable[Notice]) -> None:
+        """Announce dead letters."""
+        self._put(self._notices, notices)
+
+    def tell(self, moves: Iterable[Moved]) -> None:
+        """Tell those who watch."""
+        self._put(self._news, moves)
+
+    def _put(self, batcher: Batcher[Item, None], items: Iterable[Item]) -> None:
+        try:
+            for item in items:
+                batcher.put(item)
+        except Full:
+            self._complain("too much waits to be sent")
+
+    async def _ring(self, doorbells: list[Doorbell]) -> Sequence[None]:
+        try:
+            confirmed = await ring(self._bus, doorbells)
+        except Exception as error:
+            self._complain(f"doorbells not rung: {error}")
+            raise
+        if confirmed < len(doorbells):
+            self._complain(f"{len(doorbells) - confirmed} doorbells not confirmed")
+        return [None] * len(doorbells)
+
+    async def _publish_notices(self, notices: list[Notice]) -> Sequence[None]:
+        for notice in notices:
+            payload = msgspec.json.encode(notice)
+            await publish_notice(self._bus, payload, f"{notice.task_id}:{notice.life}")
+        return [None] * len(notices)
+
+    async def _publish_moves(self, moves: list[Moved]) -> Sequence[None]:
+        await publish_moves(self._bus, moves)
+        return [None] * len(moves)
+
+    def _complain(self, what: str) -> None:
+        """At most one line in five seconds: the bus may be away for long."""
+        if time.monotonic() - self._complained_at > 5:
+            self._complained_at = time.monotonic()
+            log.warning("left to the healer", reason=what)
+
+
+def _give_up(_error: Exception) -> Verdict:
+    return Verdict.FAIL

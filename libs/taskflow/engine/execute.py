@@ -1,0 +1,97 @@
+"""execute: run the handlers of won tasks, each in a slot, and hand what they came to to `record`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from taskflow.domain.task import Claimed
+from taskflow.engine.lines import LineKeeper
+from taskflow.engine.record import Recorder
+from taskflow.engine.slots import Slots
+from taskflow.handlers.runner import Runner
+from taskflow.kit.logging import get_logger
+
+log = get_logger(__name__)
+
+ISOLATED_MAX = 2
+"""How many tasks that lost a worker before run at once, each in a process of its own."""
+
+RECORD_SECONDS_MAX = 10.0
+"""How long a drain waits for what was handed back to be recorded."""
+
+
+class Executor:
+    """The attempts under way: held from the won claim until their end is recorded."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        recorder: Recorder,
+        lines: LineKeeper,
+        slots: Slots,
+        *,
+        on_free: Callable[[], None],
+    ) -> None:
+        self._runner = runner
+        self._recorder = recorder
+        self._lines = lines
+        self._slots = slots
+        self._on_free = on_free
+        self._isolated = asyncio.Semaphore(ISOLATED_MAX)
+        self._attempts: dict[asyncio.Task[None], Claimed] = {}
+        self.held: dict[str, Claimed] = {}
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def start(self, task: Claimed) -> None:
+        """Begin an attempt; its slot is busy from now on."""
+        self._slots.busy += 1
+        self.held[task.id] = task
+        attempt = asyncio.create_task(self._attempt(task))
+        self._attempts[attempt] = task
+        attempt.add_done_callback(self._ended)
+
+    def cancel(self, task_id: str, version: int | None = None) -> bool:
+        """Stop the handler of a task that was cancelled. `version`: only if it is this claim's."""
+        task = self.held.get(task_id)
+        if task is None or version not in {None, task.version}:
+            return False
+        self._runner.cancel(task.id, task.version)
+        return True
+
+    def release_all(self, reason: str) -> None:
+        """Stop every handler; what they did not finish goes back."""
+        for task in list(self.held.values()):
+            self._runner.release(task.id, task.version, reason)
+
+    async def drain(self, timeout_seconds: float, grace_seconds: float) -> None:
+        """Let handlers finish; those that are not done in time are stopped and handed back."""
+        if self._attempts:
+            await asyncio.wait(list(self._attempts), timeout=timeout_seconds)
+        if self._attempts:
+            log.info("drain is over, handing back", count=len(self._attempts))
+            self.release_all("the worker is shutting down")
+            await asyncio.wait(list(self._attempts), timeout=grace_seconds + RECORD_SECONDS_MAX)
+
+    async def _attempt(self, task: Claimed) -> None:
+        try:
+            if task.losses:
+                async with self._isolated:
+                    outcome = await self._runner.run(task, isolated=True)
+            else:
+                outcome = await self._runner.run(task)
+        finally:
+            self._slots.busy -= 1
+            self._on_free()
+        await self._lines.flushed(task)
+        await self._recorder.finish(task, outcome)
+
+    def _ended(self, attempt: asyncio.Task[None]) -> None:
+        task = self._attempts.pop(attempt)
+        if self.held.get(task.id) is task:
+            del self.held[task.id]
+        with contextlib.suppress(asyncio.CancelledError):
+            error = attempt.exception()
+            if error is not None and not self.failed.done():
+                self.failed.set_exception(error)

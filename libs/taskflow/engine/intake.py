@@ -1,0 +1,238 @@
+"""deliver: doorbells from the bus into local heaps, and out of them in the order of the contract.
+
+Demand follows the free slots, so that ids lie here only for moments: what is not claimed within a second goes back to
+the bus for a worker that is free, and at once when the last slot fills, but for what will start within 50 ms.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import NamedTuple, Self
+
+from taskflow.bus.connect import Bus
+from taskflow.bus.errors import BusAway
+from taskflow.bus.publisher import ring_ids
+from taskflow.bus.puller import Delivery, Puller
+from taskflow.bus.streams import ensure_task_consumer
+from taskflow.domain.task import Lane
+from taskflow.kit.logging import get_logger
+
+log = get_logger(__name__)
+
+HEAP_SECONDS_MAX = 1.0
+AHEAD_SECONDS = 0.05
+FAIR_START = 16
+"""Every so many starts, one goes to the lowest lane that waits."""
+BUSY_DELAY_SECONDS = 0.1
+"""How long a full worker's give-back stays on the server, so that it does not come straight back to it."""
+
+
+class Entry(NamedTuple):
+    """An id that waits here for a slot."""
+
+    id: str
+    lane: int
+    queue: str
+    delivery: Delivery
+    since: float
+
+
+class Intake:
+    """The pullers of a worker's queues, and the heaps between them and the claim.
+
+    `free_slots()` is asked whenever demand is reckoned; `on_arrival()` is called when something lies here.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        queues: Sequence[str],
+        *,
+        free_slots: Callable[[], int],
+        on_arrival: Callable[[], None],
+        park_seconds: float,
+    ) -> None:
+        self._bus = bus
+        self._free_slots = free_slots
+        self._on_arrival = on_arrival
+        self._heaps: list[deque[Entry]] = [deque() for _ in Lane]
+        self._paused: set[str] = set()
+        self._open = False
+        self._starts = 0
+        self._rate = _Rate()
+        self._ids_per_message = 1.0
+        self._stack = AsyncExitStack()
+        self._pullers: dict[tuple[int, str], Puller] = {
+            (lane, queue): self._puller(lane, queue, park_seconds) for queue in queues for lane in Lane
+        }
+
+    async def __aenter__(self) -> Self:
+        for puller in self._pullers.values():
+            await self._stack.enter_async_context(puller)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._open = False
+        await self._stack.aclose()
+        await self.give_back(self._emptied(), 0)
+
+    @property
+    def fetching(self) -> bool:
+        """Whether every pull is answered by the server: the worker's readiness."""
+        return self._bus.connected and all(puller.fetching for puller in self._pullers.values())
+
+    def __len__(self) -> int:
+        return sum(len(heap) for heap in self._heaps)
+
+    async def prepare(self) -> None:
+        """Make the consumers of this worker's queues."""
+        for lane, queue in self._pullers:
+            await ensure_task_consumer(self._bus, lane, queue)
+
+    async def open(self, accept: bool) -> None:
+        """Begin to take deliveries, or stop and give back what lies here."""
+        if accept == self._open:
+            return
+        self._open = accept
+        if not accept:
+            await self.give_back(self._emptied(), 0)
+        await self.rearm()
+
+    async def pause(self, queues: set[str]) -> None:
+        """Do not pull these queues; what lies here of them goes back."""
+        if queues == self._paused:
+            return
+        self._paused = queues
+        await self.give_back(self._drop(lambda entry: entry.queue in queues), BUSY_DELAY_SECONDS)
+        await self.rearm()
+
+    def take(self, count: int) -> list[Entry]:
+        """Up to `count` entries: highest lane first, first come first within it, every 16th from the lowest lane."""
+        taken: list[Entry] = []
+        while len(taken) < count:
+            waiting = [heap for heap in self._heaps if heap]
+            if not waiting:
+                break
+            self._starts += 1
+            heap = waiting[-1] if self._starts % FAIR_START == 0 else waiting[0]
+            taken.append(heap.popleft())
+        self._rate.add(len(taken))
+        return taken
+
+    async def settle(self, entry: Entry) -> None:
+        """This id was tried; a delivery is acked after its last one."""
+        entry.delivery.untried -= 1
+        if entry.delivery.untried <= 0:
+            await entry.delivery.ack()
+
+    async def give_back(self, entries: Sequence[Entry], delay_seconds: float) -> None:
+        """Return entries to the bus. Ids of a message that was tried in part go out as a new one under its stamp."""
+        parts: dict[int, list[Entry]] = {}
+        for entry in entries:
+            parts.setdefault(id(entry.delivery), []).append(entry)
+        for part in parts.values():
+            await self._return(part[0].delivery, [entry.id for entry in part], delay_seconds)
+
+    async def rearm(self) -> None:
+        """Ask each lane for what could start soon: free slots, and what frees within 50 ms at the present rate."""
+        room = self._free_slots() + self._ahead() if self._open else 0
+        for (lane, queue), puller in self._pullers.items():
+            room_here = room - sum(len(heap) for heap in self._heaps[: lane + 1])
+            ids = 0 if queue in self._paused else max(0, room_here)
+            await puller.demand(-(-ids // max(1, round(self._ids_per_message))))
+
+    async def tidy(self) -> None:
+        """Give back what has lain here too long, and what a full worker will not start soon."""
+        late = time.monotonic() - HEAP_SECONDS_MAX
+        stale = self._drop(lambda entry: entry.since < late)
+        if self._free_slots() <= 0:
+            stale += self._surplus()
+        if stale:
+            await self.give_back(stale, BUSY_DELAY_SECONDS)
+        await self.rearm()
+
+    def _ahead(self) -> int:
+        return int(self._rate.per_second() * AHEAD_SECONDS)
+
+    def _surplus(self) -> list[Entry]:
+        """The lowest lanes go first, and of a lane the youngest."""
+        surplus: list[Entry] = []
+        count = len(self) - self._ahead()
+        for heap in reversed(self._heaps):
+            while heap and len(surplus) < count:
+                surplus.append(heap.pop())
+        return surplus
+
+    def _emptied(self) -> list[Entry]:
+        return self._drop(lambda _: True)
+
+    def _drop(self, unwanted: Callable[[Entry], bool]) -> list[Entry]:
+        dropped: list[Entry] = []
+        for lane, heap in enumerate(self._heaps):
+            if any(unwanted(entry) for entry in heap):
+                dropped += [entry for entry in heap if unwanted(entry)]
+                self._heaps[lane] = deque(entry for entry in heap if not unwanted(entry))
+        return dropped
+
+    async def _return(self, delivery: Delivery, ids: list[str], delay_seconds: float) -> None:
+        if len(ids) == len(delivery.ids):
+            await delivery.nak(delay_seconds)
+            return
+        try:
+            await ring_ids(self._bus, delivery.subject, ids, delivery.stamp)
+        except BusAway as error:
+            log.warning("doorbells left to the healer", count=len(ids), error=str(error))
+            return
+        delivery.untried -= len(ids)
+        if delivery.untried <= 0:
+            await delivery.ack()
+
+    def _puller(self, lane: int, queue: str, park_seconds: float) -> Puller:
+        def delivered(_puller: Puller, delivery: Delivery) -> None:
+            since = time.monotonic()
+            self._ids_per_message += (len(delivery.ids) - self._ids_per_message) * 0.1
+            self._heaps[lane].extend(Entry(value, lane, queue, delivery, since) for value in delivery.ids)
+            self._on_arrival()
+
+        async def missing() -> None:
+            """The stream or consumer was made anew: un-acked deliveries of the old one are not to be acked."""
+            await ensure_task_consumer(self._bus, lane, queue)
+            for entry in self._drop(lambda entry: entry.lane == lane and entry.queue == queue):
+                entry.delivery.settled = True
+
+        topology = self._bus.topology
+        return Puller(
+            self._bus,
+            stream=topology.stream,
+            consumer=topology.task_consumer(lane, queue),
+            on_delivery=delivered,
+            on_missing=missing,
+            park_seconds=park_seconds,
+        )
+
+
+class _Rate:
+    """Starts per second, over the last second or so."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._since = time.monotonic()
+        self._last = 0.0
+
+    def add(self, count: int) -> None:
+        self._roll()
+        self._count += count
+
+    def per_second(self) -> float:
+        self._roll()
+        span = time.monotonic() - self._since
+        return max(self._last, self._count / max(span, 0.25))
+
+    def _roll(self) -> None:
+        span = time.monotonic() - self._since
+        if span >= 0.5:
+            self._last = self._count / span if span < 2 else 0.0
+            self._count, self._since = 0, time.monotonic()

@@ -1,0 +1,77 @@
+"""A handler's log lines and progress, on their way into the task's history, in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Self
+
+from taskflow.domain.task import Claimed, Moved
+from taskflow.engine.dispatch import Dispatcher
+from taskflow.kit.batcher import Batcher, Full
+from taskflow.kit.clock import now
+from taskflow.store import history
+from taskflow.store.connect import Line as Connection
+from taskflow.store.errors import verdict
+from taskflow.store.history import Line
+
+LINES_PER_EXECUTION_MAX = 10_000
+LINES_WAITING_MAX = 50_000
+
+
+class LineKeeper:
+    """Takes lines without waiting; `flushed(task)` waits until those of an attempt are stored."""
+
+    def __init__(self, connection: Connection, dispatcher: Dispatcher) -> None:
+        self._connection = connection
+        self._dispatcher = dispatcher
+        self._batcher: Batcher[Line, None] = Batcher(
+            self._write,
+            verdict=verdict,
+            items_max=1_000,
+            pending_max=LINES_WAITING_MAX,
+            size=lambda line: 100 + len(line.text or ""),
+        )
+        self._counts: dict[str, int] = {}
+        self._newest: dict[str, asyncio.Future[None]] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._batcher.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._batcher.__aexit__(*_)
+
+    def keep(
+        self, task: Claimed, kind: str, level: str | None, text: str | None, fraction: float | None
+    ) -> None:
+        """One log line (`kind` log) or progress report (`kind` progress) of a running attempt."""
+        count = self._counts[task.id] = self._counts.get(task.id, 0) + 1
+        if count > LINES_PER_EXECUTION_MAX:
+            return
+        if count == LINES_PER_EXECUTION_MAX:
+            kind, level, text = "log", "warning", f"log ends here: {LINES_PER_EXECUTION_MAX} lines an attempt"
+        log_level = (level or "info") if kind == "log" else None
+        line = Line(task.id, task.number, task.worker_id, now(), log_level, text, fraction)
+        with contextlib.suppress(Full):  # PostgreSQL is away: the task matters more than its log
+            self._newest[task.id] = self._batcher.put(line)
+
+    async def flushed(self, task: Claimed) -> None:
+        """Until the lines of this attempt are stored, or cannot be."""
+        self._counts.pop(task.id, None)
+        newest = self._newest.pop(task.id, None)
+        if newest is not None:
+            await asyncio.wait([newest])
+
+    async def _write(self, lines: list[Line]) -> Sequence[None]:
+        kept = _latest_progress_only(lines)
+        taken = await self._connection.run(lambda conn: history.append_lines(conn, kept))
+        self._dispatcher.tell(Moved(task_id, 0, 0, "", "", "") for task_id in taken)
+        return [None] * len(lines)
+
+
+def _latest_progress_only(lines: list[Line]) -> list[Line]:
+    """Of progress that came faster than it can be stored only the newest of each task is kept."""
+    newest = {line.task_id: id(line) for line in lines if line.level is None}
+    return [line for line in lines if line.level is not None or newest[line.task_id] == id(line)]

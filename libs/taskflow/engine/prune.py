@@ -1,0 +1,43 @@
+"""prune: keep the tables in shape. Ranges are made ahead, figures are folded, old terminal tasks go."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from taskflow.kit.clock import now
+from taskflow.kit.ids import first_id_at
+from taskflow.store import partitions, stats, tending
+from taskflow.store.connect import Line
+
+PAGE = 2_000
+
+
+class Pruner:
+    """The slow loops of the scheduler."""
+
+    def __init__(self, line: Line, *, keep_tasks_seconds: float, keep_letters_seconds: float) -> None:
+        self._line = line
+        self._keep_tasks_seconds = keep_tasks_seconds
+        self._keep_letters_seconds = keep_letters_seconds
+
+    async def prune_once(self) -> bool:
+        """Delete a page of old tasks; returns whether there may be more."""
+        before_id = first_id_at(now() - timedelta(seconds=self._keep_tasks_seconds))
+        gone = await self._line.run(
+            lambda conn: tending.prune_tasks(
+                conn, before_id=before_id, keep_seconds=self._keep_tasks_seconds, limit=PAGE
+            )
+        )
+        if gone < PAGE:
+            await self._line.run(
+                lambda conn: tending.prune_rest(conn, keep_letters_seconds=self._keep_letters_seconds)
+            )
+        return gone >= PAGE
+
+    async def fold_once(self) -> bool:
+        """Fold a page of deltas; returns whether there may be more."""
+        return await self._line.run(stats.fold) >= 20_000
+
+    async def ranges_once(self) -> None:
+        """Make the ranges of ids that will be needed."""
+        await self._line.run(partitions.ensure_ranges_ahead)

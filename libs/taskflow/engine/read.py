@@ -1,0 +1,203 @@
+"""Reading: tasks and their history, dead letters, figures, queues, workers, types; and why a task does not run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+
+from taskflow.domain.dead_letter import DeadLetter, LetterGroup
+from taskflow.domain.filters import LetterFilters, TaskFilters
+from taskflow.domain.task import LANE_NAMES, Execution, LogLine, Task, TaskEvent
+from taskflow.domain.views import DayCount, Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo, WorkerStatus
+from taskflow.engine.directory import Directory, schema_value
+from taskflow.engine.explain import explain
+from taskflow.kit.clock import now, rfc3339
+from taskflow.store import catalog, dead_letters, history, stats, tasks
+from taskflow.store.connect import Database
+from taskflow.store.stats import Day, Total
+from taskflow.store.workers import WorkerRow
+
+STATS_SECONDS = 2.0
+EVENTS_PAGE = 1_000
+
+
+class Reader:
+    """Answers questions; changes nothing."""
+
+    def __init__(self, database: Database, directory: Directory) -> None:
+        self._database = database
+        self._directory = directory
+        self._started_at = time.monotonic()
+        self._stats: tuple[float, Stats] | None = None
+        self._counting = asyncio.Lock()
+
+    async def task(self, task_id: str) -> Task | None:
+        """The task as it is now, or None."""
+        return (await self.tasks_by_id([task_id])).get(task_id)
+
+    async def tasks_by_id(self, ids: list[str]) -> dict[str, Task]:
+        """These tasks as they are now."""
+        async with self._database.connection() as conn:
+            found = await tasks.read_tasks(conn, ids)
+        await self._directory.fresh()
+        for task in found.values():
+            self._tell_wait(task)
+        return found
+
+    async def tasks(
+        self,
+        filters: TaskFilters,
+        limit: int,
+        before: str | None,
+        include_payload: bool,
+        include_result: bool,
+    ) -> list[Task]:
+        """Newest first, older than `before`."""
+        async with self._database.connection() as conn:
+            found = await tasks.list_tasks(
+                conn, filters, limit=limit, before=before, payload=include_payload, result=include_result
+            )
+        await self._directory.fresh()
+        for task in found:
+            self._tell_wait(task)
+        return found
+
+    async def executions(self, task_id: str) -> list[Execution] | None:
+        """All tries of a task, oldest first; None without such a task."""
+        async with self._database.connection() as conn:
+            found = await history.read_executions(conn, task_id)
+            return found if found or await history.task_exists(conn, task_id) else None
+
+    async def logs(self, task_id: str, after: int, limit: int) -> list[LogLine] | None:
+        """Log lines after number `after`, oldest first."""
+        async with self._database.connection() as conn:
+            found = await history.read_logs(conn, task_id, after=after, limit=limit)
+            return found if found or await history.task_exists(conn, task_id) else None
+
+    async def events(self, task_id: str, after: int) -> list[TaskEvent] | None:
+        """What happened after number `after`, in order without a gap, a page at most."""
+        async with (
+            self._database.connection() as conn,
+            conn.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            timeline = await history.read_timeline(conn, task_id, after=after, limit=EVENTS_PAGE)
+        return None if timeline is None else timeline.events(after)
+
+    async def explain(self, task_id: str) -> Explanation | None:
+        """Why a task does not run now."""
+        task = await self.task(task_id)
+        if task is None:
+            return None
+        await self._directory.fresh(0)
+        self._tell_wait(task)
+        async with self._database.connection() as conn:
+            queues = {row.name: row for row in await catalog.read_queues(conn)}
+        return explain(task, self._directory, queues.get(task.queue), now())
+
+    async def dead_letters(self, filters: LetterFilters, limit: int, before: str | None) -> list[DeadLetter]:
+        """Newest first, older than `before`."""
+        async with self._database.connection() as conn:
+            return await dead_letters.list_letters(conn, filters, limit=limit, before=before)
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter | None:
+        """One dead letter, or None."""
+        async with self._database.connection() as conn:
+            return (await dead_letters.read_letters(conn, [letter_id])).get(letter_id)
+
+    async def letter_groups(self, filters: LetterFilters, limit: int) -> list[LetterGroup]:
+        """Dead letters by fingerprint, the largest group first."""
+        async with self._database.connection() as conn:
+            return await dead_letters.group_letters(conn, filters, limit=limit)
+
+    async def queues(self) -> list[QueueInfo]:
+        """All queues, by name."""
+        await self._directory.fresh()
+        async with self._database.connection() as conn:
+            rows = await catalog.read_queues(conn)
+        moment = now()
+        return [
+            QueueInfo(
+                name=row.name,
+                paused=row.paused,
+                waiting={LANE_NAMES[lane]: count for lane, count in row.waiting.items()},
+                running=row.running,
+                oldest_waiting_seconds=(
+                    max(0.0, (moment - row.oldest_at).total_seconds()) if row.oldest_at else None
+                ),
+                workers=len(self._directory.serving(row.name)),
+                slots=sum(worker.slots for worker in self._directory.serving(row.name)),
+                slots_free=self._directory.slots_free(row.name),
+            )
+            for row in rows
+        ]
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Live workers, and those gone within ten minutes."""
+        await self._directory.fresh(0.2)
+        return [_worker(row) for row in self._directory.workers]
+
+    async def types(self) -> list[TypeInfo]:
+        """All declared types, by name."""
+        await self._directory.fresh(0.2)
+        live = self._directory.live()
+        return [
+            TypeInfo(
+                name=row.name,
+                schema=schema_value(row.schema),
+                timeout_seconds=row.timeout_seconds,
+                max_attempts=row.max_attempts,
+                workers=sum(row.name in worker.types for worker in live),
+                paused=row.paused,
+            )
+            for row in self._directory.types.values()
+        ]
+
+    async def stats(self) -> Stats:
+        """The figures, at most two seconds old; parallel callers share one reading."""
+        async with self._counting:
+            if self._stats is None or time.monotonic() - self._stats[0] > STATS_SECONDS:
+                await self._directory.fresh()
+                async with self._database.connection() as conn:
+                    totals, days = await stats.read_totals(conn), await stats.read_days(conn)
+                self._stats = (time.monotonic(), self._summed(totals, days))
+            return self._stats[1]
+
+    def _summed(self, totals: list[Total], days: list[Day]) -> Stats:
+        by_status: dict[str, int] = defaultdict(int)
+        by_queue: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        by_type: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for total in totals:
+            by_status[total.status] += total.n
+            by_queue[total.queue][total.status] += total.n
+            by_type[total.type][total.status] += total.n
+        completed, failed = sum(day.completed for day in days), sum(day.failed for day in days)
+        return Stats(
+            as_of=rfc3339(now()),
+            by_status=dict(by_status),
+            by_queue={name: dict(counts) for name, counts in by_queue.items()},
+            by_type={name: dict(counts) for name, counts in by_type.items()},
+            success_rate=completed / (completed + failed) if completed + failed else None,
+            history=[DayCount(day.day.isoformat(), day.submitted, day.completed, day.failed) for day in days],
+            workers_live=sum(worker.live for worker in self._directory.workers),
+            uptime_seconds=round(time.monotonic() - self._started_at, 3),
+        )
+
+    def _tell_wait(self, task: Task) -> None:
+        task.waiting_for = self._directory.waiting_for(task.status, task.queue, task.type)
+
+
+def _worker(row: WorkerRow) -> WorkerInfo:
+    status: WorkerStatus = "gone" if not row.live else "draining" if row.drain else "live"
+    return WorkerInfo(
+        id=row.id,
+        host=row.host,
+        pid=row.pid,
+        version=row.version,
+        queues=row.queues,
+        types=row.types,
+        slots=row.slots,
+        running=row.running,
+        status=status,
+        seen_at=rfc3339(row.seen_at),
+    )

@@ -1,0 +1,107 @@
+"""record: what an attempt came to, decided and written with all that it entails, many attempts a statement.
+
+Guarded by (version, worker): a late result changes nothing and is counted. What follows the commit (doorbells, notices,
+news) is handed to the dispatcher.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Self
+
+from taskflow.bus.publisher import Doorbell
+from taskflow.domain.attempt import ErrorInfo, Failed, Outcome
+from taskflow.domain.dead_letter import Notice
+from taskflow.domain.decide import Decision, decide
+from taskflow.domain.task import Claimed
+from taskflow.engine.dispatch import Dispatcher
+from taskflow.kit.batcher import Batcher
+from taskflow.kit.clock import now
+from taskflow.kit.ids import new_id
+from taskflow.kit.logging import get_logger
+from taskflow.store import moves
+from taskflow.store.connect import Line
+from taskflow.store.errors import Unstorable, verdict
+from taskflow.store.moves import Record, Recorded
+
+log = get_logger(__name__)
+
+
+def judge(task: Claimed, outcome: Outcome, *, poison_losses_max: int) -> Record:
+    """Decide what an outcome means now, with this moment's dice."""
+    decision = decide(task, outcome, now(), roll=random.random(), poison_losses_max=poison_losses_max)
+    return Record(task, decision, new_id() if decision.bury else None)
+
+
+class Recorder:
+    """Writes the ends of attempts in batches; a batch that PostgreSQL cannot take now is repeated until it can."""
+
+    def __init__(
+        self, line: Line, dispatcher: Dispatcher, *, poison_losses_max: int, pending_max: int
+    ) -> None:
+        self._line = line
+        self._dispatcher = dispatcher
+        self._poison_losses_max = poison_losses_max
+        self._batcher: Batcher[Record, Recorded | None] = Batcher(
+            self._write, verdict=verdict, items_max=500, pending_max=pending_max, size=_size
+        )
+        self.fenced = 0
+
+    async def __aenter__(self) -> Self:
+        await self._batcher.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._batcher.__aexit__(*_)
+
+    async def finish(self, task: Claimed, outcome: Outcome) -> None:
+        """Record how an attempt of this worker ended. What cannot be stored fails the task and no other."""
+        try:
+            await self._batcher.put(judge(task, outcome, poison_losses_max=self._poison_losses_max))
+        except Unstorable as error:
+            log.warning("outcome cannot be stored", task_id=task.id, error=str(error))
+            info = ErrorInfo("UnstorableResult", "PostgreSQL refuses what the handler left")
+            failed = Failed(info, permanent=True)
+            await self._batcher.put(judge(task, failed, poison_losses_max=self._poison_losses_max))
+
+    async def _write(self, records: list[Record]) -> Sequence[Recorded | None]:
+        live = [record for record in records if record.decision.status != "cancelled"]
+        recorded = await self._line.run(lambda conn: moves.record_outcomes(conn, live)) if live else {}
+        stale = [record for record in records if record.task.id not in recorded]
+        if stale:
+            await self._close(stale)
+        follow(self._dispatcher, recorded, records)
+        return [recorded.get(record.task.id) for record in records]
+
+    async def _close(self, stale: list[Record]) -> None:
+        closed = await self._line.run(lambda conn: moves.close_executions(conn, stale))
+        fenced = [record.task.id for record in stale if record.task.id not in closed]
+        self.fenced += len(fenced)
+        if fenced:
+            log.info("late results changed nothing", count=len(fenced), task_ids=fenced[:5])
+
+
+def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Sequence[Record]) -> None:
+    """Send what a commit of records entails."""
+    dispatcher.tell([item.moved for item in recorded.values()])
+    bells = [
+        Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)
+        for item in recorded.values()
+        if item.rung_at is not None
+    ]
+    notices = [
+        Notice(record.letter_id, record.task.id, record.task.life, record.task.type, record.task.queue, bury)
+        for record in records
+        if record.letter_id and record.task.id in recorded and (bury := record.decision.bury)
+    ]
+    dispatcher.ring(bells)
+    dispatcher.notice(notices)
+
+
+def _size(record: Record) -> int:
+    decision: Decision = record.decision
+    error = decision.error
+    return (
+        200 + len(decision.result or "") + (len(error.message) + len(error.traceback or "") if error else 0)
+    )

@@ -1,0 +1,77 @@
+"""rescue: return the running tasks whose worker has no live lease, or whose time is over.
+
+Asked from the tasks' side, so that a claim that was applied after its worker's end is found too. After PostgreSQL was
+away, and after its own start, it rescues nothing for one lease: the workers could not renew theirs meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+
+from taskflow.domain.attempt import ErrorInfo, Lost, TimedOut
+from taskflow.domain.task import Claimed
+from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.record import follow, judge
+from taskflow.kit.logging import get_logger
+from taskflow.store import moves, tending
+from taskflow.store.connect import Line
+
+log = get_logger(__name__)
+
+PAGE = 1_000
+DEADLINE_MARGIN_SECONDS = 10.0
+_GONE = ErrorInfo("WorkerLost", "the worker's lease ran out while it ran this task")
+_LATE = ErrorInfo("TimeoutError", "the task was still running past its timeout and margin")
+
+
+class Rescuer:
+    """Finds what nobody tends, decides it as a loss or a timeout, and records that."""
+
+    def __init__(
+        self,
+        line: Line,
+        dispatcher: Dispatcher,
+        *,
+        lease_seconds: float,
+        handler_grace: float,
+        poison_losses_max: int,
+    ) -> None:
+        self._line = line
+        self._dispatcher = dispatcher
+        self._lease_seconds = lease_seconds
+        self._margin_seconds = handler_grace + DEADLINE_MARGIN_SECONDS
+        self._poison_losses_max = poison_losses_max
+        self._openings = -1
+        self._ticked_at = 0.0
+        self._not_before = 0.0
+
+    async def run_once(self) -> bool:
+        """Returns whether there is more to do."""
+        if not await self._may_rescue():
+            return False
+        found = await self._line.run(lambda conn: tending.find_untended(conn, PAGE, self._margin_seconds))
+        await self._line.run(lambda conn: tending.close_orphaned(conn, _GONE))
+        if found:
+            await self._rescue(found)
+        return len(found) >= PAGE
+
+    async def _may_rescue(self) -> bool:
+        """Not within a lease of a new connection, a lost one, or a tick that came later than a lease."""
+        now = time.monotonic()
+        late = now - self._ticked_at > self._lease_seconds
+        self._ticked_at = now
+        await self._line.opened()
+        if late or self._line.openings != self._openings:
+            self._openings = self._line.openings
+            self._not_before = time.monotonic() + self._lease_seconds
+        return time.monotonic() >= self._not_before
+
+    async def _rescue(self, found: list[tuple[Claimed, bool]]) -> None:
+        records = [
+            judge(task, TimedOut(_LATE) if live else Lost(_GONE), poison_losses_max=self._poison_losses_max)
+            for task, live in found
+        ]
+        recorded = await self._line.run(lambda conn: moves.record_outcomes(conn, records))
+        follow(self._dispatcher, recorded, records)
+        if recorded:
+            log.warning("rescued", count=len(recorded), task_ids=list(recorded)[:5])

@@ -1,0 +1,264 @@
+"""submit: tasks from callers into rows, and out to the bus.
+
+Singles of concurrent callers share one commit; a batch is a transaction of its own, all or nothing. The caller made the
+ids, so that what was not answered may be repeated: rows that stand already are left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Self
+
+from taskflow.bus.publisher import Doorbell
+from taskflow.domain.errors import (
+    IdempotencyKeyReused,
+    Invalid,
+    OutcomeUnknown,
+    Overloaded,
+    Problem,
+    Unavailable,
+    UnknownType,
+)
+from taskflow.domain.task import Accepted, Moved, NewTask
+from taskflow.engine.directory import Directory
+from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.schemas import payload_problems
+from taskflow.engine.settings import TaskDefaults
+from taskflow.kit.batcher import Batcher, Full
+from taskflow.store import idempotency, tasks
+from taskflow.store.connect import Conn, Database, Line
+from taskflow.store.errors import AnswerLost, NoRange, Unstorable, verdict
+from taskflow.store.idempotency import Key
+from taskflow.store.partitions import ensure_ranges_of
+from taskflow.store.tasks import Inserted
+
+SUBMITS_WAITING_MAX = 20_000
+BATCHES_AT_ONCE_MAX = 4
+BATCHES_WAITING_MAX = 16
+REPEAT_SECONDS = 2.0
+PROBLEMS_MAX = 100
+
+Written = Accepted | IdempotencyKeyReused
+
+
+class Submitter:
+    """Takes new tasks. Returns once they are durable, or raises and nothing is written."""
+
+    def __init__(
+        self,
+        database: Database,
+        directory: Directory,
+        dispatcher: Dispatcher,
+        defaults: TaskDefaults,
+        *,
+        strict_types: bool,
+        validate_payloads: bool,
+    ) -> None:
+        self._database = database
+        self._directory = directory
+        self._dispatcher = dispatcher
+        self._defaults = defaults
+        self._default_retry = defaults.retry_policy()
+        self._strict_types = strict_types
+        self._validate_payloads = validate_payloads
+        self._line = Line(database)
+        self._batches = 0
+        self._bulk = asyncio.Semaphore(BATCHES_AT_ONCE_MAX)
+        self._bulk_lines = [Line(database) for _ in range(BATCHES_AT_ONCE_MAX)]
+        self._batcher: Batcher[NewTask, Written] = Batcher(
+            self._write_many,
+            verdict=verdict,
+            items_max=1_000,
+            pending_max=SUBMITS_WAITING_MAX,
+            repeat_seconds=REPEAT_SECONDS,
+            size=lambda task: 300 + len(task.payload),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._batcher.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._batcher.__aexit__(*_)
+        for line in (self._line, *self._bulk_lines):
+            await line.__aexit__()
+
+    async def submit(self, task: NewTask) -> Accepted:
+        """Accept one task. `replayed` says that an earlier request with its idempotency key had made it."""
+        await self._settle([task], "")
+        try:
+            written = await self._batcher.put(task)
+        except Full as error:
+            raise Overloaded("too many submits are waiting", retry_after_seconds=1) from error
+        except AnswerLost as error:
+            raise _unknown() from error
+        except Unstorable as error:
+            raise Invalid(f"PostgreSQL refuses a value: {error}") from error
+        if isinstance(written, IdempotencyKeyReused):
+            raise written
+        return written
+
+    async def submit_batch(
+        self, items: list[NewTask], key: str | None, request_hash: bytes
+    ) -> list[Accepted]:
+        """Accept all of these or none; `key` covers the whole. Answers in order."""
+        if self._batches >= BATCHES_WAITING_MAX:
+            raise Overloaded("too many batches are waiting", retry_after_seconds=1)
+        await self._settle(items, "/items")
+        whole = Key(items[0].owner_id, key, request_hash, [task.id for task in items]) if key else None
+        self._batches += 1
+        try:
+            async with self._bulk:
+                line = self._bulk_lines.pop()
+                try:
+                    return await self._repeat(line, items, whole)
+                except Unstorable as error:
+                    raise Invalid(f"PostgreSQL refuses a value: {error}") from error
+                finally:
+                    self._bulk_lines.append(line)
+        finally:
+            self._batches -= 1
+
+    async def _settle(self, items: Sequence[NewTask], pointer: str) -> None:
+        """Fill in what neither task nor caller said (task > type > service), and check payloads against their types."""
+        await self._directory.fresh()
+        await self._directory.name_queues({task.queue for task in items})
+        problems: list[Problem] = []
+        for place, task in enumerate(items):
+            at = f"{pointer}/{place}" if pointer else ""
+            self._fill(task)
+            if self._strict_types and task.type not in self._directory.types:
+                raise UnknownType(
+                    f"no worker declares type {task.type!r}",
+                    problems=[Problem("a declared type is expected", f"{at}/type")],
+                )
+            schema = self._directory.schema_of(task.type) if self._validate_payloads else None
+            if schema is not None and len(problems) < PROBLEMS_MAX:
+                problems += payload_problems(schema, task.payload, f"{at}/payload")
+        if problems:
+            raise Invalid("the payload does not fit its type", problems=problems[:PROBLEMS_MAX])
+
+    def _fill(self, task: NewTask) -> None:
+        kind = self._directory.types.get(task.type)
+        if task.max_attempts is None:
+            task.max_attempts = (kind and kind.max_attempts) or self._defaults.worker_max_attempts
+        if task.timeout_seconds is None:
+            task.timeout_seconds = (kind and kind.timeout_seconds) or self._defaults.task_timeout
+        if task.retry is None:
+            task.retry = self._directory.retry_of(task.type) or self._default_retry
+
+    async def _repeat(self, line: Line, items: list[NewTask], whole: Key | None) -> list[Accepted]:
+        """A batch whose answer was lost is repeated: its ids tell whether it stands."""
+        until = asyncio.get_running_loop().time() + REPEAT_SECONDS
+        lost = False
+        while True:
+            try:
+                return await line.run(lambda conn: self._write_batch(conn, items, whole))
+            except NoRange:
+                await line.run(lambda conn: ensure_ranges_of(conn, [task.id for task in items]))
+            except Unavailable as error:
+                lost = lost or isinstance(error, AnswerLost)
+                if asyncio.get_running_loop().time() > until:
+                    raise _unknown() if lost else error from error
+                await asyncio.sleep(0.1)
+
+    async def _write_batch(self, conn: Conn, items: list[NewTask], whole: Key | None) -> list[Accepted]:
+        """All or nothing: any item that cannot be taken rolls the whole back."""
+        async with conn.transaction():
+            if whole is not None:
+                held = (await idempotency.take_keys(conn, [whole])).get((whole.owner_id, whole.key))
+                if held is not None and held.task_ids != whole.task_ids:
+                    return await self._replayed(conn, held, whole.request_hash)
+            inserted, answered = await self._insert(conn, items)
+            for place, task in enumerate(items):
+                if isinstance(answered.get(task.id), IdempotencyKeyReused):
+                    problem = Problem("a key that stands for no other request is expected", f"/items/{place}")
+                    raise IdempotencyKeyReused(problems=[problem])
+        written = self._follow(items, inserted, answered)
+        return [answer for answer in written if isinstance(answer, Accepted)]
+
+    async def _replayed(self, conn: Conn, held: Key, request_hash: bytes) -> list[Accepted]:
+        if held.request_hash != request_hash:
+            raise IdempotencyKeyReused()
+        now = await tasks.read_statuses(conn, held.task_ids)
+        return [Accepted(i, now[i][0] if i in now else "pruned", replayed=True) for i in held.task_ids]
+
+    async def _write_many(self, items: list[NewTask]) -> Sequence[Written]:
+        """Singles of many callers: one that cannot be taken is answered so, and the others are written."""
+        try:
+            inserted, answered = await self._line.run(lambda conn: self._write(conn, items))
+        except NoRange:
+            await self._line.run(lambda conn: ensure_ranges_of(conn, [task.id for task in items]))
+            inserted, answered = await self._line.run(lambda conn: self._write(conn, items))
+        return self._follow(items, inserted, answered)
+
+    async def _write(self, conn: Conn, items: Sequence[NewTask]) -> tuple[list[Inserted], dict[str, Written]]:
+        """Without keys one statement does it; with keys, they and the tasks commit together."""
+        if all(task.idempotency_key is None for task in items):
+            return await tasks.insert_tasks(conn, items), {}
+        async with conn.transaction():
+            return await self._insert(conn, items)
+
+    async def _insert(
+        self, conn: Conn, items: Sequence[NewTask]
+    ) -> tuple[list[Inserted], dict[str, Written]]:
+        """Insert what is new; by task id, the answers to what is not."""
+        keyed = [task for task in items if task.idempotency_key is not None]
+        held = await self._take(conn, keyed) if keyed else {}
+        new = [task for task in items if task.id not in held]
+        inserted = await tasks.insert_tasks(conn, new) if new else []
+        replays = [answer.id for answer in held.values() if isinstance(answer, Accepted)]
+        statuses = await tasks.read_statuses(conn, replays) if replays else {}
+        for answer in held.values():
+            if isinstance(answer, Accepted) and answer.id in statuses:
+                answer.status = statuses[answer.id][0]
+        return inserted, held
+
+    async def _take(self, conn: Conn, keyed: list[NewTask]) -> dict[str, Written]:
+        """By task id, the answers to requests whose key stands for another task already."""
+        first: dict[tuple[str, str], NewTask] = {}
+        for task in keyed:
+            first.setdefault((task.owner_id, task.idempotency_key or ""), task)
+        keys = [Key(owner, key, task.request_hash, [task.id]) for (owner, key), task in first.items()]
+        held = await idempotency.take_keys(conn, keys)
+        answers: dict[str, Written] = {}
+        for task in keyed:
+            place = (task.owner_id, task.idempotency_key or "")
+            winner = held.get(place) or Key(*place, first[place].request_hash, [first[place].id])
+            if winner.task_ids == [task.id]:
+                continue
+            if winner.request_hash != task.request_hash or len(winner.task_ids) != 1:
+                answers[task.id] = IdempotencyKeyReused()
+            else:
+                answers[task.id] = Accepted(winner.task_ids[0], "queued", replayed=True)
+        return answers
+
+    def _follow(
+        self, items: Sequence[NewTask], inserted: list[Inserted], held: dict[str, Written]
+    ) -> list[Written]:
+        """Ring for what was queued; answer in the order of the items."""
+        new = {row.id: row for row in inserted}
+        self._dispatcher.ring(
+            Doorbell(row.id, row.lane, row.queue, row.rung_at, 1)
+            for row in inserted
+            if row.rung_at is not None
+        )
+        self._dispatcher.tell(
+            Moved(row.id, 1, 1, row.status, row.type, row.queue, row.lane) for row in inserted
+        )
+        return [held.get(task.id) or Accepted(task.id, _status(task, new)) for task in items]
+
+
+def _status(task: NewTask, new: dict[str, Inserted]) -> str:
+    """A row that stood already comes of a repeat of ours, so that its first status is the one to tell."""
+    if task.id in new:
+        return new[task.id].status
+    return "scheduled" if task.run_at is not None or task.delay_seconds else "queued"
+
+
+def _unknown() -> OutcomeUnknown:
+    return OutcomeUnknown(
+        "PostgreSQL did not say whether the tasks were written; repeat the request with an Idempotency-Key",
+        retry_after_seconds=1,
+    )

@@ -1,0 +1,146 @@
+"""Natural batching: while one round trip is in flight, the next batch gathers; when it returns, all goes together.
+
+No timer: alone, an item goes at once; under load, hundreds share one commit. Bounded in items and bytes. Transient
+errors repeat the batch; on a fault of the data the batch is halved until the culprit stands alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum, auto
+from typing import Generic, Self, TypeVar
+
+CLOSE_SECONDS = 10.0
+"""How long a closing batcher goes on trying."""
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Verdict(Enum):
+    """What an error of a batch means."""
+
+    REPEAT = auto()
+    """Nothing is wrong with the items: try again."""
+    HALVE = auto()
+    """Some item cannot be taken: find it."""
+    FAIL = auto()
+    """The whole batch fails."""
+
+
+class Full(Exception):  # noqa: N818 - reads as a state, like queue.Full
+    """The batcher holds as many items as it may."""
+
+
+class Batcher(Generic[Item, Answer]):
+    """Gathers items and hands them to `act`, which answers them in the same order.
+
+    `verdict(error)` judges errors of `act`. A batch is repeated for `repeat_seconds` (None: as long as it takes),
+    then its items get the error. `size(item)` gives bytes. `flights` batches may be under way at once.
+    """
+
+    def __init__(
+        self,
+        act: Callable[[list[Item]], Awaitable[Sequence[Answer]]],
+        *,
+        verdict: Callable[[Exception], Verdict],
+        items_max: int = 500,
+        bytes_max: int = 8 * 1024 * 1024,
+        pending_max: int = 20_000,
+        repeat_seconds: float | None = None,
+        flights: int = 1,
+        size: Callable[[Item], int] = lambda _: 0,
+    ) -> None:
+        self._act = act
+        self._verdict = verdict
+        self._items_max = items_max
+        self._bytes_max = bytes_max
+        self._pending_max = pending_max
+        self._repeat_seconds = repeat_seconds
+        self._flights = flights
+        self._size = size
+        self._pending: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._wake = asyncio.Event()
+        self._closing_at: float | None = None
+        self._loops: list[asyncio.Task[None]] = []
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    async def __aenter__(self) -> Self:
+        self._loops = [asyncio.create_task(self._fly()) for _ in range(self._flights)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Lets everything that was put go out, then ends; what cannot go out within `CLOSE_SECONDS` is given up."""
+        self._closing_at = asyncio.get_running_loop().time()
+        self._wake.set()
+        await asyncio.gather(*self._loops)
+
+    def put(self, item: Item) -> asyncio.Future[Answer]:
+        """Add an item; the future gives its answer. Raises `Full` at the bound."""
+        if len(self._pending) >= self._pending_max:
+            raise Full(f"{self._pending_max} items are waiting")
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._pending.append((item, answer))
+        self._wake.set()
+        return answer
+
+    async def _fly(self) -> None:
+        while True:
+            await self._wake.wait()
+            batch = self._take()
+            if batch:
+                await self._settle(batch)
+            elif self._closing_at is not None:
+                return
+            else:
+                self._wake.clear()
+
+    def _take(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
+        batch: list[tuple[Item, asyncio.Future[Answer]]] = []
+        weight = 0
+        while self._pending and len(batch) < self._items_max:
+            weight += self._size(self._pending[0][0])
+            if batch and weight > self._bytes_max:
+                break
+            batch.append(self._pending.popleft())
+        return batch
+
+    async def _settle(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._persist([item for item, _ in batch])
+        except Exception as error:
+            if self._verdict(error) is Verdict.HALVE and len(batch) > 1:
+                middle = len(batch) // 2
+                await self._settle(batch[:middle])
+                await self._settle(batch[middle:])
+                return
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(error)
+                    answer.exception()  # an answer nobody awaits is no news for the event loop
+            return
+        for (_, answer), value in zip(batch, answers, strict=True):
+            if not answer.done():
+                answer.set_result(value)
+
+    async def _persist(self, items: list[Item]) -> Sequence[Answer]:
+        began, pause = asyncio.get_running_loop().time(), 0.02
+        while True:
+            try:
+                return await self._act(items)
+            except Exception as error:
+                if self._verdict(error) is not Verdict.REPEAT or self._too_late(began):
+                    raise
+            await asyncio.sleep(pause * (0.5 + random.random()))
+            pause = min(pause * 2, 1.0)
+
+    def _too_late(self, began: float) -> bool:
+        now = asyncio.get_running_loop().time()
+        if self._closing_at is not None and now > self._closing_at + CLOSE_SECONDS:
+            return True
+        return self._repeat_seconds is not None and now > began + self._repeat_seconds

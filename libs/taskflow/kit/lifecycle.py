@@ -1,0 +1,159 @@
+"""How a program starts and ends: one event loop, two signals, no loop that dies unheard.
+
+`program` is all that a `__main__` needs. SIGTERM or SIGINT sets the `stop` event that `main` waits for;
+`main` then leaves its components (async context managers), which drain, and returns. A second signal ends
+the process at once.
+
+Exit codes: 0 done, 1 a second signal or a `ProgramError`, 2 settings, 70 a loop died or `main` raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn, Self, TypeVar
+
+from taskflow.kit.logging import configure, get_logger
+from taskflow.kit.settings import ProgramSettings, SettingsError, describe, environment, load
+
+log = get_logger(__name__)
+P = TypeVar("P", bound=ProgramSettings)
+
+EXIT_SETTINGS = 2
+EXIT_BROKEN = 70
+_CLOSE_SECONDS_MAX = 10.0
+
+
+class ProgramError(Exception):
+    """The program cannot go on, for a reason that one line explains: no traceback, `exit_code`."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class LoopDied(Exception):  # noqa: N818 - it says what happened
+    """A loop under a `Guard` ended with an error."""
+
+
+class Guard:
+    """Keeps the loops of a program. One that dies is logged and ends the block, so that all goes down loudly.
+
+    async with Guard() as guard:
+        guard.spawn(healer.run(), "healer")
+        await stop.wait()
+
+    At the end of the block the loops are cancelled, the last started first, each waited for.
+    """
+
+    def __init__(self) -> None:
+        self.failed = asyncio.Event()
+        self._loops: list[asyncio.Task[Any]] = []
+        self._owner: asyncio.Task[Any] | None = None
+        self._fault: BaseException | None = None
+        self._fault_name = ""
+        self._interrupted = False
+        self._closing = False
+
+    async def __aenter__(self) -> Self:
+        self._owner = asyncio.current_task()
+        return self
+
+    def spawn(self, coro: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run `coro` until it returns or the block ends."""
+        loop = asyncio.get_running_loop().create_task(coro, name=name)
+        self._loops.append(loop)
+        loop.add_done_callback(self._ended)
+        return loop
+
+    def _ended(self, loop: asyncio.Task[Any]) -> None:
+        # A loop that returned, or whose end is waited for in __aexit__, needs no place here any more.
+        if not self._closing:
+            self._loops.remove(loop)
+        if loop.cancelled() or (error := loop.exception()) is None:
+            return
+        log.error("a loop died", loop=loop.get_name(), exc_info=error)
+        if self._fault is None:
+            self._fault, self._fault_name = error, loop.get_name()
+            self.failed.set()
+            if not self._closing and self._owner is not None:
+                self._interrupted = True
+                self._owner.cancel()
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._closing = True
+        for loop in reversed(self._loops):
+            loop.cancel()
+            _, late = await asyncio.wait([loop], timeout=_CLOSE_SECONDS_MAX)
+            if late:
+                log.error("a loop did not end when told to", loop=loop.get_name(), seconds=_CLOSE_SECONDS_MAX)
+        if self._fault is None:
+            return
+        if self._interrupted and self._owner is not None:
+            self._owner.uncancel()
+        if error is None or isinstance(error, asyncio.CancelledError):
+            raise LoopDied(f"{self._fault_name}: {self._fault!r}") from self._fault
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[int | None]]) -> int:
+    """Run `main(stop)` on a fresh event loop and give its exit code."""
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_under_signals(main)) or 0
+    except SettingsError as error:
+        return _refused(str(error), EXIT_SETTINGS)
+    except ProgramError as error:
+        return _refused(str(error), error.exit_code)
+    except LoopDied as died:
+        log.error("the program ends because a loop died", loop=str(died))  # noqa: TRY400 - Guard has logged the trace
+        return EXIT_BROKEN
+    except Exception:
+        log.exception("the program failed")
+        return EXIT_BROKEN
+
+
+def program(
+    settings_cls: type[P], main: Callable[[P, asyncio.Event], Awaitable[int | None]], service: str
+) -> NoReturn:
+    """The whole of a `__main__`: read the settings, set up logging, run `main(settings, stop)`, exit."""
+    try:
+        settings = load(settings_cls, environment())
+    except SettingsError as error:
+        sys.exit(_refused(str(error), EXIT_SETTINGS))
+    configure(settings.log_level, settings.log_format, service)
+    log.info(f"{service} starts", pid=os.getpid(), **{f"{k}": v for k, v in describe(settings).items()})
+    code = run(lambda stop: main(settings, stop))
+    log.info(f"{service} ended", exit_code=code)
+    sys.exit(code)
+
+
+async def _under_signals(main: Callable[[asyncio.Event], Awaitable[int | None]]) -> int | None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def told(number: signal.Signals) -> None:
+        if stop.is_set():
+            log.warning("told to stop again: ends at once", signal=number.name)
+            os._exit(1)
+        log.info("told to stop", signal=number.name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told, number)
+    return await main(stop)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _refused(line: str, code: int) -> int:
+    print(" ".join(line.split()), file=sys.stderr, flush=True)
+    return code

@@ -1,0 +1,148 @@
+"""How we reach PostgreSQL: a pool for reads and commands, and lines of their own for the hot paths.
+
+A line is one bare connection, opened again whenever it is lost. Hot statements meet ranges that are new, empty and
+not yet analysed, where the planner's guesses are worst, so lines force the plan that is right at every size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar
+
+import asyncpg
+
+from taskflow.kit.logging import get_logger
+from taskflow.store.errors import AnswerLost, DatabaseAway, translated
+
+log = get_logger(__name__)
+T = TypeVar("T")
+Conn = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+_HOT_PLANS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+_LIMITS = {
+    "statement_timeout": "30s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "30s",
+    "timezone": "UTC",
+    "jit": "off",
+}
+
+
+class Database:
+    """PostgreSQL as a program sees it. Enter it to open the pool; a server that is away is found again."""
+
+    def __init__(self, url: str, *, application: str, pool_max: int = 10) -> None:
+        self._url = url
+        self._application = application
+        self._pool_max = pool_max
+        self._pool: asyncpg.Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+
+    def settings(self, *, hot: bool) -> dict[str, str]:
+        """The session settings of a connection."""
+        return {"application_name": self._application, **_LIMITS, **(_HOT_PLANS if hot else {})}
+
+    async def open_connection(self, *, hot: bool) -> asyncpg.Connection:
+        """A new connection of one's own; the caller closes it."""
+        with translated():
+            return await asyncpg.connect(
+                self._url, server_settings=self.settings(hot=hot), timeout=5, command_timeout=35
+            )
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Conn]:
+        """A pooled connection for reads and single commands."""
+        pool = await self._opened()
+        with translated():
+            async with pool.acquire(timeout=5) as conn:
+                yield conn
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Conn]:
+        """A pooled connection in a transaction that commits on leaving."""
+        async with self.connection() as conn, conn.transaction():
+            yield conn
+
+    async def _opened(self) -> asyncpg.Pool:
+        if self._pool is None:
+            with translated():
+                pool = asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=self._pool_max,
+                    server_settings=self.settings(hot=False),
+                    timeout=5,
+                    command_timeout=35,
+                    reset=_no_reset,
+                )
+                await pool
+            self._pool = pool
+        return self._pool
+
+
+async def _no_reset(_conn: Any) -> None:
+    """Nothing of ours changes a session, so its reset at each release would be a round trip for nothing."""
+
+
+class Line:
+    """One connection of its own, used by one caller at a time; opened when first needed and again when lost."""
+
+    def __init__(self, database: Database, *, hot: bool = True) -> None:
+        self._database = database
+        self._hot = hot
+        self._conn: asyncpg.Connection | None = None
+        self._free = asyncio.Lock()
+        self.openings = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._conn is not None:
+            self._conn.terminate()
+
+    async def run(self, act: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Call `act` with the connection. After an error that leaves its state unknown it is thrown away."""
+        async with self._free:
+            conn = await self._open()
+            try:
+                with translated():
+                    return await act(conn)
+            except (DatabaseAway, asyncio.CancelledError) as error:
+                conn.terminate()
+                self._conn = None
+                if isinstance(error, DatabaseAway):
+                    raise AnswerLost(error.detail, retry_after_seconds=1) from error
+                raise
+
+    async def opened(self) -> None:
+        """Make sure that the connection stands; `openings` tells whether it is a new one."""
+        async with self._free:
+            await self._open()
+
+    async def _open(self) -> asyncpg.Connection:
+        if self._conn is None or self._conn.is_closed():
+            self._conn = await self._database.open_connection(hot=self._hot)
+            self.openings += 1
+        return self._conn
+
+
+async def one_row(conn: Conn, statement: str, *arguments: Any) -> asyncpg.Record:
+    """The row of a statement that always returns one."""
+    row = await conn.fetchrow(statement, *arguments)
+    if row is None:
+        raise LookupError(f"no row from {statement.splitlines()[0]}")
+    return row

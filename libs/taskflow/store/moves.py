@@ -1,0 +1,177 @@
+"""The moves of a task's path: claim, and record with all it entails. Many rows a statement, ids sorted by the caller.
+
+The way in is always the primary key: a status beside the id is given as a parameter, so that the planner cannot
+prefer a partial index whose statistics are stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from taskflow.domain.attempt import ExecutionStatus
+from taskflow.domain.decide import Decision
+from taskflow.domain.task import Claimed, Moved
+from taskflow.store import wire
+from taskflow.store.connect import Conn
+from taskflow.store.wire import error_text
+
+# $1 worker id  $2 task id uuid[] (sorted, each once)  $3 declared types  $4 'queued'
+# Only by a worker whose own lease lives, once per version, not past expires_at.
+CLAIM_TASKS = """-- store.moves.claim_tasks
+WITH me AS MATERIALIZED (
+    SELECT id FROM workers WHERE id = $1 AND lease_until > clock_timestamp() FOR KEY SHARE
+), moved AS (
+    UPDATE tasks t
+    SET status = 'running', version = t.version + 1, seq = t.seq + 1, started_seq = t.seq + 1,
+        number = t.number + 1, attempt = t.attempt + 1, worker_id = $1, started_at = clock_timestamp()
+    FROM unnest($2::uuid[]) AS wanted(id)
+    WHERE t.id = wanted.id AND t.status = $4 AND t.type = ANY($3::text[])
+      AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp()) AND EXISTS (SELECT FROM me)
+    RETURNING t.id, t.version, t.seq, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.status,
+              t.type, t.queue, t.lane, t.payload, t.timeout_seconds, t.retry, t.started_at, t.tags, t.metadata
+), counted AS (
+    INSERT INTO stat_deltas (n, queue, type, origin, target)
+    SELECT count(*), queue, type, 'queued', 'running' FROM moved GROUP BY queue, type
+)
+SELECT * FROM moved"""
+
+# $1 worker id  $2 task id uuid[]
+READ_REMAINDER = """-- store.moves.read_remainder
+SELECT t.id, t.status, t.type, t.queue, coalesce(t.expires_at <= clock_timestamp(), false) AS expired,
+       EXISTS (SELECT FROM workers w WHERE w.id = $1 AND w.lease_until > clock_timestamp()) AS lease_live
+FROM tasks t WHERE t.id = ANY($2::uuid[])"""
+
+
+class Remainder(NamedTuple):
+    """A task that a claim did not win, as it stands."""
+
+    status: str
+    type: str
+    queue: str
+    expired: bool
+    lease_live: bool
+
+
+async def claim_tasks(
+    conn: Conn, worker_id: str, ids: Sequence[str], types: Sequence[str]
+) -> tuple[list[Claimed], list[Moved]]:
+    """Move these tasks from `queued` to `running` for the worker; returns those won."""
+    rows = await conn.fetch(CLAIM_TASKS, worker_id, ids, types, "queued")
+    return [wire.claimed(row, worker_id) for row in rows], [wire.moved(row) for row in rows]
+
+
+async def read_remainder(conn: Conn, worker_id: str, ids: Sequence[str]) -> dict[str, Remainder]:
+    """Why a claim did not win these."""
+    rows = await conn.fetch(READ_REMAINDER, worker_id, ids)
+    return {
+        str(r["id"]): Remainder(r["status"], r["type"], r["queue"], r["expired"], r["lease_live"])
+        for r in rows
+    }
+
+
+class Record(Struct, frozen=True):
+    """The end of an attempt, decided. `letter_id` is the id of the dead letter, if one is to be written."""
+
+    task: Claimed
+    decision: Decision
+    letter_id: str | None = None
+
+
+class Recorded(NamedTuple):
+    """A move that a record made; `rung_at` is set when the task went back to `queued`."""
+
+    moved: Moved
+    rung_at: datetime | None
+    letter_id: str | None
+
+
+# $1 id uuid[] (sorted)  $2 version  $3 worker id  $4 status  $5 execution status  $6 result  $7 error  $8 due_at
+# $9 attempt  $10 losses  $11 snoozes  $12 dead letter id  $13 reason
+# Guarded by (version, worker): a late writer changes nothing. Execution, dead letter and figures stand or fall with it.
+RECORD_OUTCOMES = """-- store.moves.record_outcomes
+WITH given AS (
+    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
+                         $8::timestamptz[], $9::smallint[], $10::smallint[], $11::smallint[], $12::uuid[], $13::text[])
+        AS g(id, version, worker_id, status, execution, result, error, due_at, attempt, losses, snoozes, letter_id,
+             reason)
+), moved AS (
+    UPDATE tasks t
+    SET status = g.status, version = t.version + 1, seq = t.seq + 1, result = g.result::json,
+        error = CASE WHEN g.execution = 'released' THEN t.error ELSE g.error::json END,
+        due_at = g.due_at, attempt = g.attempt, losses = g.losses, snoozes = g.snoozes,
+        queued_at = CASE WHEN g.status = 'queued' THEN clock_timestamp() ELSE t.queued_at END,
+        rung_at = CASE WHEN g.status = 'queued' THEN clock_timestamp() ELSE t.rung_at END,
+        finished_at = CASE WHEN g.status IN ('completed', 'failed') THEN clock_timestamp() END
+    FROM given g
+    WHERE t.id = g.id AND t.version = g.version AND t.worker_id = g.worker_id
+    RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, t.number, t.life, t.attempt,
+              t.started_seq, t.started_at, t.queued_at, t.worker_id, g.execution, g.error, g.letter_id, g.reason
+), tried AS (
+    INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
+                            finished_at, started_seq, finished_seq, error)
+    SELECT id, number, life, CASE WHEN execution = 'released' THEN attempt + 1 ELSE attempt END, execution, status,
+           worker_id, CASE WHEN status <> 'queued' THEN queued_at END, started_at, clock_timestamp(), started_seq, seq,
+           error::json
+    FROM moved
+), buried AS (
+    INSERT INTO dead_letters (id, task_id, life, attempts, type, queue, reason, worker_id, error, created_at)
+    SELECT letter_id, id, life, attempt, type, queue, reason, worker_id, error::json, clock_timestamp()
+    FROM moved WHERE letter_id IS NOT NULL
+), counted AS (
+    INSERT INTO stat_deltas (n, queue, type, origin, target)
+    SELECT count(*), queue, type, 'running', status FROM moved GROUP BY queue, type, status
+)
+SELECT id, seq, version, status, type, queue, lane, letter_id, CASE WHEN status = 'queued' THEN rung_at END AS rung_at
+FROM moved"""
+
+
+async def record_outcomes(conn: Conn, records: Sequence[Record]) -> dict[str, Recorded]:
+    """Write how attempts ended. Returns the moves by task id; a task that is missing was no longer the worker's."""
+    rows = sorted(records, key=lambda record: record.task.id)
+    moved = await conn.fetch(
+        RECORD_OUTCOMES,
+        [r.task.id for r in rows],
+        [r.task.version for r in rows],
+        [r.task.worker_id for r in rows],
+        [r.decision.status for r in rows],
+        [r.decision.execution for r in rows],
+        [r.decision.result for r in rows],
+        [error_text(r.decision.error) for r in rows],
+        [r.decision.due_at for r in rows],
+        [r.decision.attempt for r in rows],
+        [r.decision.losses for r in rows],
+        [r.decision.snoozes for r in rows],
+        [r.letter_id for r in rows],
+        [r.decision.bury for r in rows],
+    )
+    return {
+        str(r["id"]): Recorded(wire.moved(r), r["rung_at"], str(r["letter_id"]) if r["letter_id"] else None)
+        for r in moved
+    }
+
+
+# $1 task id uuid[] (sorted)  $2 number  $3 worker id  $4 execution status  $5 error
+CLOSE_EXECUTIONS = """-- store.moves.close_executions
+UPDATE executions e
+SET status = g.status, finished_at = clock_timestamp(), error = g.error::json
+FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::text[]) AS g(task_id, number, worker_id, status, error)
+WHERE e.task_id = g.task_id AND e.number = g.number AND e.worker_id = g.worker_id AND e.status = 'started'
+RETURNING e.task_id"""
+
+
+async def close_executions(conn: Conn, records: Sequence[Record]) -> set[str]:
+    """Close the tries whose tasks were cancelled while they ran. Returns the ids of those that were open."""
+    rows = sorted(records, key=lambda record: record.task.id)
+    closed = await conn.fetch(
+        CLOSE_EXECUTIONS,
+        [r.task.id for r in rows],
+        [r.task.number for r in rows],
+        [r.task.worker_id for r in rows],
+        [ExecutionStatus.CANCELLED] * len(rows),
+        [error_text(r.decision.error) for r in rows],
+    )
+    return {str(row["task_id"]) for row in closed}

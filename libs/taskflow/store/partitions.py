@@ -1,0 +1,70 @@
+"""Ranges of ids: tasks, executions, logs and events live in partitions of seven days, made ahead and on demand.
+
+`CREATE ... LIKE` and `ATTACH` take no lock that stops inserts, where `CREATE ... PARTITION OF` would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from taskflow.kit.ids import first_id_at, id_time
+from taskflow.store.connect import Conn
+
+TABLES = ("tasks", "executions", "task_logs", "task_events")
+RANGE = timedelta(days=7)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LOCK = 0x7461736B  # one maker of ranges at a time
+
+HAS_RANGE = """-- store.partitions.has_range
+SELECT to_regclass($1) IS NOT NULL"""
+
+# A new range is analysed by nobody for a while, and its rows die three times a life.
+_MAKE = """
+CREATE TABLE {name} (LIKE {table} INCLUDING ALL)
+    WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 1,
+          autovacuum_vacuum_insert_scale_factor = 0.2);
+ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{end}');
+"""
+
+
+def range_start(moment: datetime) -> datetime:
+    """The start of the range that holds ids made at `moment`."""
+    return EPOCH + (moment - EPOCH) // RANGE * RANGE
+
+
+async def ensure_ranges(conn: Conn, moments: Iterable[datetime]) -> int:
+    """Make the ranges that hold ids made at `moments`, where they are missing. Returns how many were made."""
+    made = 0
+    for start in sorted({range_start(moment) for moment in moments}):
+        if await conn.fetchval(HAS_RANGE, _name("task_events", start)):
+            continue
+        async with conn.transaction():
+            await conn.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            for table in TABLES:
+                made += await _make(conn, table, start)
+    return made
+
+
+async def ensure_ranges_ahead(conn: Conn, *, ranges: int = 3) -> int:
+    """Make the range of now, the one before (clocks differ) and `ranges` to come."""
+    now: datetime = await conn.fetchval("SELECT now()")
+    return await ensure_ranges(conn, [now + RANGE * step for step in range(-1, ranges + 1)])
+
+
+async def ensure_ranges_of(conn: Conn, ids: Iterable[str]) -> int:
+    """Make the ranges that hold these ids."""
+    return await ensure_ranges(conn, {range_start(id_time(value)) for value in ids})
+
+
+def _name(table: str, start: datetime) -> str:
+    return f"{table}_{start:%Y%m%d}"
+
+
+async def _make(conn: Conn, table: str, start: datetime) -> int:
+    name = _name(table, start)
+    if await conn.fetchval(HAS_RANGE, name):
+        return 0
+    first, end = first_id_at(start), first_id_at(start + RANGE)
+    await conn.execute(_MAKE.format(name=name, table=table, first=first, end=end))
+    return 1

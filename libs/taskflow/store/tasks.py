@@ -1,0 +1,151 @@
+"""Tasks as rows: written when submitted, read by callers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from taskflow.domain.filters import TaskFilters
+from taskflow.domain.task import NewTask, Task
+from taskflow.kit.ids import first_id_at
+from taskflow.store import wire
+from taskflow.store.connect import Conn
+from taskflow.store.wire import to_json
+
+
+class Inserted(NamedTuple):
+    """A task that was written: its first status, and since when its doorbell is due."""
+
+    id: str
+    status: str
+    lane: int
+    queue: str
+    type: str
+    rung_at: datetime | None
+
+
+# $1 id uuid[] (sorted)  $2 type  $3 queue  $4 lane  $5 payload  $6 name  $7 tags (JSON arrays)  $8 metadata  $9 run_at
+# $10 delay_seconds  $11 expires_at  $12 max_attempts  $13 timeout_seconds  $14 retry  $15 owner_id
+# Returns the rows that were new; an id that stands already is left alone, so a batch may be repeated.
+INSERT_TASKS = """-- store.tasks.insert_tasks
+WITH given AS (
+    SELECT g.*, coalesce(g.run_at, now() + g.delay_seconds * interval '1 second') AS due
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],
+                $9::timestamptz[], $10::float8[], $11::timestamptz[], $12::smallint[], $13::float8[], $14::text[],
+                $15::uuid[])
+        AS g(id, type, queue, lane, payload, name, tags, metadata, run_at, delay_seconds, expires_at, max_attempts,
+             timeout_seconds, retry, owner_id)
+), made AS (
+    INSERT INTO tasks (id, type, queue, lane, payload, name, tags, metadata, run_at, expires_at, max_attempts,
+                       timeout_seconds, retry, owner_id, created_at, status, due_at, queued_at, rung_at)
+    SELECT id, type, queue, lane, payload::json, name,
+           CASE WHEN tags IS NULL THEN '{}' ELSE ARRAY(SELECT json_array_elements_text(tags::json)) END,
+           metadata::json, coalesce(run_at, CASE WHEN due > now() THEN due END), expires_at, max_attempts,
+           timeout_seconds, retry::json, owner_id, now(),
+           CASE WHEN due > now() THEN 'scheduled' ELSE 'queued' END,
+           CASE WHEN due > now() THEN due END,
+           CASE WHEN due > now() THEN NULL ELSE now() END,
+           CASE WHEN due > now() THEN NULL ELSE now() END
+    FROM given
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, status, lane, queue, type, rung_at
+), counted AS (
+    INSERT INTO stat_deltas (n, queue, type, target)
+    SELECT count(*), queue, type, status FROM made GROUP BY queue, type, status
+)
+SELECT id, status, lane, queue, type, rung_at FROM made"""
+
+
+async def insert_tasks(conn: Conn, tasks: Sequence[NewTask]) -> list[Inserted]:
+    """Write new tasks, whose `max_attempts`, `timeout_seconds` and `retry` are settled. Returns those not there yet."""
+    rows = sorted(tasks, key=lambda task: task.id)
+    records = await conn.fetch(
+        INSERT_TASKS,
+        [t.id for t in rows],
+        [t.type for t in rows],
+        [t.queue for t in rows],
+        [t.lane for t in rows],
+        [t.payload for t in rows],
+        [t.name for t in rows],
+        [to_json(t.tags) if t.tags else None for t in rows],
+        [t.metadata if t.metadata != "{}" else None for t in rows],
+        [t.run_at for t in rows],
+        [t.delay_seconds for t in rows],
+        [t.expires_at for t in rows],
+        [t.max_attempts for t in rows],
+        [t.timeout_seconds for t in rows],
+        [to_json(t.retry) for t in rows],
+        [t.owner_id for t in rows],
+    )
+    return [
+        Inserted(str(r["id"]), r["status"], r["lane"], r["queue"], r["type"], r["rung_at"]) for r in records
+    ]
+
+
+_COLUMNS = """id, owner_id, worker_id, created_at, run_at, due_at, expires_at, queued_at, started_at, finished_at,
+    timeout_seconds, version, seq, life, attempt, max_attempts, lane, status, type, queue, name, tags, error, progress,
+    metadata, retry"""
+
+# $1 id uuid[]
+READ_TASKS = f"""-- store.tasks.read_tasks
+SELECT {_COLUMNS}, payload, result FROM tasks WHERE id = ANY($1::uuid[])"""
+
+# $1 id uuid[]
+READ_STATUSES = """-- store.tasks.read_statuses
+SELECT id, status, seq FROM tasks WHERE id = ANY($1::uuid[])"""
+
+# $1 status[]  $2 type[]  $3 queue[]  $4 lane[]  $5 tags (all of them)  $6 first id  $7 end id (exclusive)  $8 limit
+# $9 with payload  $10 with result; an empty list does not narrow
+LIST_TASKS = f"""-- store.tasks.list_tasks
+SELECT {_COLUMNS}, CASE WHEN $9 THEN payload END AS payload, CASE WHEN $10 THEN result END AS result
+FROM tasks
+WHERE id >= $6 AND id < $7
+  AND (cardinality($1::text[]) = 0 OR status = ANY($1))
+  AND (cardinality($2::text[]) = 0 OR type = ANY($2))
+  AND (cardinality($3::text[]) = 0 OR queue = ANY($3))
+  AND (cardinality($4::smallint[]) = 0 OR lane = ANY($4))
+  AND (cardinality($5::text[]) = 0 OR tags @> $5)
+ORDER BY id DESC
+LIMIT $8"""
+
+_FIRST_ID = "00000000-0000-0000-0000-000000000000"
+_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+async def read_tasks(conn: Conn, ids: Sequence[str]) -> dict[str, Task]:
+    """The tasks of these ids that exist."""
+    return {str(row["id"]): wire.task(row) for row in await conn.fetch(READ_TASKS, ids)}
+
+
+async def read_statuses(conn: Conn, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Status and newest history number of these ids that exist."""
+    return {str(row["id"]): (row["status"], row["seq"]) for row in await conn.fetch(READ_STATUSES, ids)}
+
+
+async def list_tasks(
+    conn: Conn, filters: TaskFilters, *, limit: int, before: str | None, payload: bool, result: bool
+) -> list[Task]:
+    """Newest first, `limit` at most, older than `before`. Tracebacks, and what is not asked for, stay behind."""
+    first, end = _bounds(filters, before)
+    records = await conn.fetch(
+        LIST_TASKS,
+        list(filters.statuses),
+        list(filters.types),
+        list(filters.queues),
+        list(filters.lanes),
+        list(filters.tags),
+        first,
+        end,
+        limit,
+        payload,
+        result,
+    )
+    return [wire.task(row) for row in records]
+
+
+def _bounds(filters: TaskFilters, before: str | None) -> tuple[str, str]:
+    """Times narrow the range of ids, so that only the partitions that can hold them are read."""
+    first = first_id_at(filters.created_after) if filters.created_after else _FIRST_ID
+    end = first_id_at(filters.created_before) if filters.created_before else _LAST_ID
+    return first, min(end, before) if before else end

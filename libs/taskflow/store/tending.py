@@ -1,0 +1,150 @@
+"""What time brings to tasks: they come due, expire, lose their worker, grow old. Run by the scheduler.
+
+Each statement takes a page with SKIP LOCKED, so that two schedulers share the work.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from taskflow.domain.attempt import ErrorInfo
+from taskflow.domain.task import Claimed, Moved
+from taskflow.store import wire
+from taskflow.store.connect import Conn
+
+# $1 limit
+# Expiry goes first: what is due and expired at once never starts.
+TURN_TASKS = """-- store.tending.turn_tasks
+WITH late AS MATERIALIZED (
+    SELECT id, status FROM tasks
+    WHERE expires_at IS NOT NULL AND status IN ('scheduled', 'queued', 'retrying') AND expires_at <= now()
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+), due AS MATERIALIZED (
+    SELECT id, status FROM tasks
+    WHERE status IN ('scheduled', 'retrying') AND due_at <= now() AND (expires_at IS NULL OR expires_at > now())
+    ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+), turned AS (
+    SELECT id, status AS origin, 'expired' AS target FROM late UNION ALL SELECT id, status, 'queued' FROM due
+), moved AS (
+    UPDATE tasks t
+    SET status = n.target, version = t.version + 1, seq = t.seq + 1, due_at = NULL,
+        queued_at = CASE WHEN n.target = 'queued' THEN clock_timestamp() ELSE t.queued_at END,
+        rung_at = CASE WHEN n.target = 'queued' THEN clock_timestamp() ELSE t.rung_at END,
+        finished_at = CASE WHEN n.target = 'expired' THEN clock_timestamp() END
+    FROM turned n WHERE t.id = n.id
+    RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, n.origin
+), noted AS (
+    INSERT INTO task_events (task_id, at, seq, kind, status, data)
+    SELECT id, clock_timestamp(), seq, 'task', 'expired', json_build_object('from', origin)
+    FROM moved WHERE status = 'expired'
+), counted AS (
+    INSERT INTO stat_deltas (n, queue, type, origin, target)
+    SELECT count(*), queue, type, origin, status FROM moved GROUP BY queue, type, origin, status
+)
+SELECT id, seq, version, status, type, queue, lane, CASE WHEN status = 'queued' THEN rung_at END AS rung_at
+FROM moved"""
+
+
+class Turned(NamedTuple):
+    """A task that came due (`rung_at` set) or expired."""
+
+    moved: Moved
+    rung_at: datetime | None
+
+
+async def turn_tasks(conn: Conn, limit: int) -> list[Turned]:
+    """Expire what is too late, queue what is due."""
+    rows = await conn.fetch(TURN_TASKS, limit)
+    return [Turned(wire.moved(row), row["rung_at"]) for row in rows]
+
+
+_CLAIM = """t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.type, t.queue, t.lane,
+    '{}' AS payload, t.timeout_seconds, t.retry, t.started_at, t.tags, NULL AS metadata, t.worker_id"""
+
+# $1 limit  $2 margin in seconds
+# Asked from the tasks' side: pruned and unknown workers count as dead, and so does a claim that came after its worker's
+# end. And the deadline in SQL: whatever its lease says, a task past its time and margin is no longer believed to run.
+FIND_UNTENDED = f"""-- store.tending.find_untended
+WITH holders AS MATERIALIZED (
+    SELECT r.worker_id, w.id IS NOT NULL AS live
+    FROM (SELECT DISTINCT worker_id FROM tasks WHERE status = 'running') r
+    LEFT JOIN workers w ON w.id = r.worker_id AND w.lease_until > clock_timestamp()
+)
+SELECT {_CLAIM}, h.live FROM holders h JOIN tasks t ON t.worker_id = h.worker_id AND t.status = 'running'
+WHERE NOT h.live OR t.started_at + (t.timeout_seconds + $2) * interval '1 second' < clock_timestamp()
+ORDER BY t.id LIMIT $1"""
+
+# $1 worker id  $2 task id uuid[]  $3 'running'
+READ_CLAIMS = f"""-- store.tending.read_claims
+SELECT {_CLAIM} FROM tasks t WHERE t.id = ANY($2::uuid[]) AND t.worker_id = $1 AND t.status = $3"""
+
+# $1 error
+# Tries of cancelled tasks whose worker is gone.
+CLOSE_ORPHANED = """-- store.tending.close_orphaned
+UPDATE executions e SET status = 'cancelled', finished_at = clock_timestamp(), error = $1::json
+WHERE e.status = 'started'
+  AND NOT EXISTS (SELECT FROM workers w WHERE w.id = e.worker_id AND w.lease_until > clock_timestamp())"""
+
+
+async def find_untended(conn: Conn, limit: int, margin_seconds: float) -> list[tuple[Claimed, bool]]:
+    """Running tasks whose worker has no live lease (False) or whose time is over (True)."""
+    rows = await conn.fetch(FIND_UNTENDED, limit, margin_seconds)
+    return [(wire.claimed(row, str(row["worker_id"])), row["live"]) for row in rows]
+
+
+async def read_claims(conn: Conn, worker_id: str, ids: list[str]) -> list[Claimed]:
+    """The tasks among these that run on this worker, as PostgreSQL believes; without payloads."""
+    return [wire.claimed(row, worker_id) for row in await conn.fetch(READ_CLAIMS, worker_id, ids, "running")]
+
+
+async def close_orphaned(conn: Conn, error: ErrorInfo) -> None:
+    """Close the tries of cancelled tasks that nobody will close any more."""
+    await conn.execute(CLOSE_ORPHANED, wire.error_text(error))
+
+
+# $1 keep for (seconds)  $2 limit
+# Terminal rows go in batches; a range is dropped whole by a later statement once nothing of it is left.
+PRUNE_TASKS = """-- store.tending.prune_tasks
+WITH old AS (
+    SELECT id, queue, type, status FROM tasks t
+    WHERE id < $3 AND status IN ('completed', 'failed', 'cancelled', 'expired')
+      AND finished_at < now() - $1 * interval '1 second'
+      AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.task_id = t.id AND d.status = 'pending')
+    ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM tasks t USING old WHERE t.id = old.id RETURNING t.id
+), tries AS (
+    DELETE FROM executions e USING old WHERE e.task_id = old.id
+), lines AS (
+    DELETE FROM task_logs l USING old WHERE l.task_id = old.id
+), happened AS (
+    DELETE FROM task_events e USING old WHERE e.task_id = old.id
+), counted AS (
+    INSERT INTO stat_deltas (n, queue, type, origin, target)
+    SELECT count(*), queue, type, status, 'pruned' FROM old GROUP BY queue, type, status
+)
+SELECT count(*) FROM gone"""
+
+# $1 keep for (seconds)
+PRUNE_LETTERS = """-- store.tending.prune_letters
+DELETE FROM dead_letters WHERE status <> 'pending' AND resolved_at < now() - $1 * interval '1 second'"""
+
+PRUNE_KEYS = """-- store.tending.prune_keys
+DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"""
+
+PRUNE_WORKERS = """-- store.tending.prune_workers
+DELETE FROM workers WHERE lease_until < now() - interval '1 hour'"""
+
+
+async def prune_tasks(conn: Conn, *, before_id: str, keep_seconds: float, limit: int) -> int:
+    """Delete old terminal tasks with their history; those with a pending dead letter stay. Returns how many went."""
+    count: int = await conn.fetchval(PRUNE_TASKS, keep_seconds, limit, before_id)
+    return count
+
+
+async def prune_rest(conn: Conn, *, keep_letters_seconds: float) -> None:
+    """Delete resolved dead letters, idempotency keys of yesterday and workers long gone."""
+    await conn.execute(PRUNE_LETTERS, keep_letters_seconds)
+    await conn.execute(PRUNE_KEYS)
+    await conn.execute(PRUNE_WORKERS)

@@ -1,0 +1,114 @@
+"""Rows to structs and back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from taskflow.domain.attempt import ErrorInfo
+from taskflow.domain.retry import RetryPolicy
+from taskflow.domain.task import LANE_NAMES, Claimed, Moved, Task
+from taskflow.kit.clock import rfc3339
+
+Row = asyncpg.Record
+
+_encoder = msgspec.json.Encoder()
+_retry_decoder = msgspec.json.Decoder(RetryPolicy)
+
+
+def to_json(value: Any) -> str:
+    """JSON text of a value of our own."""
+    return _encoder.encode(value).decode()
+
+
+@lru_cache(maxsize=1024)
+def retry_policy(text: str) -> RetryPolicy:
+    """The policy a row holds; rows share few."""
+    return _retry_decoder.decode(text)
+
+
+def error_text(error: ErrorInfo | None) -> str | None:
+    """An error as it is stored."""
+    return None if error is None else to_json(error)
+
+
+def time_text(moment: datetime | None) -> str | None:
+    """A time as callers read it; PostgreSQL's infinity is no time."""
+    return None if moment is None or moment.year == datetime.max.year else rfc3339(moment)
+
+
+def json_value(text: str | None) -> Any:
+    """JSON of our own making, for a reader."""
+    return None if text is None else msgspec.Raw(text.encode())
+
+
+def claimed(row: Row, worker_id: str) -> Claimed:
+    """A won claim."""
+    return Claimed(
+        id=str(row["id"]),
+        version=row["version"],
+        number=row["number"],
+        life=row["life"],
+        attempt=row["attempt"],
+        max_attempts=row["max_attempts"],
+        losses=row["losses"],
+        snoozes=row["snoozes"],
+        type=row["type"],
+        queue=row["queue"],
+        lane=row["lane"],
+        payload=row["payload"],
+        timeout_seconds=row["timeout_seconds"],
+        retry=retry_policy(row["retry"]),
+        started_at=row["started_at"],
+        worker_id=worker_id,
+        tags=row["tags"],
+        metadata=row["metadata"] or "{}",
+    )
+
+
+def moved(row: Row) -> Moved:
+    """A move that was made."""
+    return Moved(
+        str(row["id"]), row["seq"], row["version"], row["status"], row["type"], row["queue"], row["lane"]
+    )
+
+
+def task(row: Row) -> Task:
+    """A task as callers read it; `waiting_for` is judged by the engine."""
+    status = row["status"]
+    return Task(
+        id=str(row["id"]),
+        type=row["type"],
+        name=row["name"],
+        queue=row["queue"],
+        priority=LANE_NAMES[row["lane"]],
+        status=status,
+        waiting_for=None,
+        version=row["version"],
+        life=row["life"],
+        attempt=row["attempt"],
+        max_attempts=row["max_attempts"],
+        payload=json_value(row["payload"]),
+        result=json_value(row["result"]),
+        error=json_value(row["error"]),
+        progress=json_value(row["progress"]),
+        tags=row["tags"],
+        metadata=json_value(row["metadata"] or "{}"),
+        timeout_seconds=row["timeout_seconds"],
+        retry=retry_policy(row["retry"]),
+        run_at=time_text(row["run_at"]),
+        next_attempt_at=time_text(row["due_at"]) if status in {"scheduled", "retrying"} else None,
+        expires_at=time_text(row["expires_at"]),
+        created_at=rfc3339(row["created_at"]),
+        queued_at=time_text(row["queued_at"]),
+        started_at=time_text(row["started_at"]),
+        finished_at=time_text(row["finished_at"]),
+        worker_id=str(row["worker_id"]) if row["worker_id"] else None,
+        owner_id=str(row["owner_id"]),
+        callback=None,
+        target=None,
+    )

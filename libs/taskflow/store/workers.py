@@ -1,0 +1,143 @@
+"""Workers as rows: one lease per process, renewed by its beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from taskflow.store.connect import Conn, one_row
+from taskflow.store.wire import Row
+
+
+class Registration(Struct, frozen=True):
+    """What a worker process says of itself when it starts."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    queues: list[str]
+    types: list[str]
+    slots: int
+
+
+class WorkerRow(NamedTuple):
+    """A worker as the directory knows it."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    queues: list[str]
+    types: list[str]
+    slots: int
+    running: int
+    drain: bool
+    live: bool
+    seen_at: datetime
+
+
+class Beat(NamedTuple):
+    """The answer to a beat. `lease_live` False: the lease was over before it came, and was not renewed."""
+
+    lease_live: bool
+    drain: bool
+    running: set[tuple[str, int]]
+    paused_queues: list[str]
+    paused_types: list[str]
+
+
+# $1 id  $2 host  $3 pid  $4 version  $5 queues  $6 types  $7 slots  $8 lease in seconds
+REGISTER = """-- store.workers.register
+INSERT INTO workers (id, host, pid, version, queues, types, slots, started_at, seen_at, lease_until)
+VALUES ($1, $2, $3, $4, $5, $6, $7, now(), now(), now() + $8 * interval '1 second')
+ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until, seen_at = now()"""
+
+# $1 id  $2 lease in seconds  $3 running  $4 'running'
+# One statement: renews the lease if it still lives, and tells what PostgreSQL believes of this worker.
+BEAT = """-- store.workers.beat
+WITH mine AS (
+    UPDATE workers SET lease_until = now() + $2 * interval '1 second', seen_at = now(), running = $3
+    WHERE id = $1 AND lease_until > now() RETURNING drain
+)
+SELECT EXISTS (SELECT FROM mine) AS lease_live, coalesce((SELECT drain FROM mine), false) AS drain,
+       ARRAY(SELECT id FROM tasks WHERE worker_id = $1 AND status = 'running' ORDER BY id) AS ids,
+       ARRAY(SELECT version FROM tasks WHERE worker_id = $1 AND status = 'running' ORDER BY id) AS versions,
+       ARRAY(SELECT name FROM queues WHERE paused) AS paused_queues,
+       ARRAY(SELECT name FROM task_types WHERE paused) AS paused_types"""
+
+# $1 id
+END = """-- store.workers.end
+UPDATE workers SET lease_until = now(), ended_at = now(), running = 0 WHERE id = $1"""
+
+# $1 id
+DRAIN = """-- store.workers.drain
+UPDATE workers SET drain = true WHERE id = $1 AND lease_until > now() RETURNING id"""
+
+READ_WORKERS = """-- store.workers.read_workers
+SELECT id, host, pid, version, queues, types, slots, running, drain, seen_at,
+       ended_at IS NULL AND lease_until > now() AS live
+FROM workers WHERE lease_until > now() - interval '10 minutes' ORDER BY id"""
+
+
+async def register(conn: Conn, worker: Registration, lease_seconds: float) -> None:
+    """Make the worker known and give it its first lease."""
+    await conn.execute(
+        REGISTER,
+        worker.id,
+        worker.host,
+        worker.pid,
+        worker.version,
+        worker.queues,
+        worker.types,
+        worker.slots,
+        lease_seconds,
+    )
+
+
+async def beat(conn: Conn, worker_id: str, lease_seconds: float, running: int) -> Beat:
+    """Renew the lease, unless it is over, and learn what PostgreSQL holds of this worker."""
+    row = await one_row(conn, BEAT, worker_id, lease_seconds, running)
+    held = {(str(task_id), version) for task_id, version in zip(row["ids"], row["versions"], strict=True)}
+    return Beat(row["lease_live"], row["drain"], held, row["paused_queues"], row["paused_types"])
+
+
+async def end(conn: Conn, worker_id: str) -> None:
+    """Give the lease up: the worker has nothing running any more."""
+    await conn.execute(END, worker_id)
+
+
+async def drain(conn: Conn, worker_id: str) -> bool:
+    """Ask a live worker to drain; False if there is none of that id."""
+    return await conn.fetchval(DRAIN, worker_id) is not None
+
+
+async def read_workers(conn: Conn) -> list[WorkerRow]:
+    """Live workers, and those gone within ten minutes."""
+    return [_worker(row) for row in await conn.fetch(READ_WORKERS)]
+
+
+def served(workers: Sequence[WorkerRow]) -> set[tuple[str, str]]:
+    """The (queue, type) pairs that live workers run."""
+    return {
+        (queue, name) for w in workers if w.live and not w.drain for queue in w.queues for name in w.types
+    }
+
+
+def _worker(row: Row) -> WorkerRow:
+    return WorkerRow(
+        str(row["id"]),
+        row["host"],
+        row["pid"],
+        row["version"],
+        row["queues"],
+        row["types"],
+        row["slots"],
+        row["running"],
+        row["drain"],
+        row["live"],
+        row["seen_at"],
+    )

@@ -1,0 +1,136 @@
+"""The api: an ASGI app of Litestar routes behind the edge, and the program that serves it.
+
+async with open_services(settings) as services:
+    app = create_app(services, settings)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any
+
+from litestar import HttpMethod, Litestar, Request, Response
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp
+
+from taskflow.domain.errors import BadHeader, NotFound, TaskflowError
+from taskflow.kit.logging import get_logger
+from taskflow_api import docs_page, openapi
+from taskflow_api.drain import Drain
+from taskflow_api.edge import Edge
+from taskflow_api.operation import Call, Operation
+from taskflow_api.problems import BadRequest, MethodNotAllowed, problem
+from taskflow_api.replies import Reply
+from taskflow_api.routes import OPERATIONS
+from taskflow_api.server import serve_http
+from taskflow_api.services import Services
+from taskflow_api.settings import Settings, refuse_open_address
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp as App
+
+log = get_logger(__name__)
+
+_TEMPLATES = [(re.compile(re.sub(r"{\w+}", "[^/]+", one.path)), one) for one in OPERATIONS]
+_PAGES = frozenset({*docs_page.PATHS, openapi.PATH})
+_JOBS = re.compile(r"/api(?:/v1)?/jobs(?:/.*)?")
+
+
+def create_app(services: Services, settings: Settings, drain: Drain | None = None) -> App:
+    """The whole api. `drain` tells its routes that the program is ending."""
+    drain = drain or Drain()
+    app = Litestar(
+        route_handlers=[
+            *(_route(operation, services, drain) for operation in OPERATIONS),
+            _page(openapi.PATH, openapi.document_reply()),
+            *(_page(path, reply) for path, reply in docs_page.replies().items()),
+        ],
+        exception_handlers={HTTPException: _refuse, Exception: _fail},
+        openapi_config=None,
+        logging_config=None,
+    )
+    return Edge(app, drain, allowed_methods, logs_requests=settings.log_level == "debug")
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
+    """The program: listen until told to stop, then drain."""
+    from taskflow_api.wiring import open_services
+
+    refuse_open_address(settings)
+    async with open_services(settings) as services:
+        drain = Drain()
+        app = create_app(services, settings, drain)
+        await serve_http(app, settings.http_host, settings.http_port, drain, stop)
+    return 0
+
+
+def allowed_methods(path: str) -> list[str]:
+    """The methods of a path, for 405 and OPTIONS; empty if there is no such path."""
+    if path in _PAGES:
+        return ["GET", "HEAD", "OPTIONS"]
+    # A path written out in full goes before one with a parameter, as in Litestar's routing.
+    found = [one for _, one in _TEMPLATES if one.path == path]
+    found = found or [one for form, one in _TEMPLATES if form.fullmatch(path)]
+    methods = {one.method for one in found}
+    methods |= {"HEAD"} if "GET" in methods else set()
+    return sorted(methods | {"OPTIONS"}) if methods else []
+
+
+def _route(operation: Operation, services: Services, drain: Drain) -> HTTPRouteHandler:
+    async def endpoint(request: Request[Any, Any, Any]) -> ASGIApp:
+        try:
+            return await operation.handle(Call(operation, request.scope, request.receive, services, drain))
+        except TaskflowError as error:
+            if type(error).code == TaskflowError.code:
+                raise
+            return problem(error, request.scope["state"]["request_id"])
+
+    path = re.sub(r"{(\w+)}", r"{\1:str}", operation.path)
+    return HTTPRouteHandler(path, http_method=HttpMethod(operation.method), name=operation.id)(endpoint)
+
+
+def _page(path: str, reply: Reply) -> HTTPRouteHandler:
+    async def endpoint() -> ASGIApp:
+        return reply
+
+    return HTTPRouteHandler(path, http_method=HttpMethod.GET, name=f"page {path}")(endpoint)
+
+
+def _refuse(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What Litestar refuses: unknown routes, methods, and Host headers."""
+    path = request.scope["path"]
+    headers = []
+    refusal: TaskflowError
+    match error.status_code:
+        case 404:
+            hint = "jobs are called tasks here: /api/v1/tasks" if _JOBS.fullmatch(path) else None
+            refusal = NotFound(f"there is no {path[:200]}", hint=hint)
+        case 405:
+            methods = allowed_methods(path)
+            headers.append(("allow", ", ".join(methods)))
+            refusal = MethodNotAllowed(f"{request.method} is not allowed here; expected {', '.join(methods)}")
+        case 400 if "host" in error.detail.lower():
+            refusal = BadHeader("Host: expected the name or address of this api")
+        case status if status < 500:
+            refusal = BadRequest(error.detail)
+        case _:
+            return _fail(request, error)
+    return _rendered(problem(refusal, request.scope["state"]["request_id"]), headers)
+
+
+def _fail(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Our own fault: told to the log in full, and to the caller by its id alone."""
+    request_id = request.scope["state"]["request_id"]
+    log.error("a request failed", request_id=request_id, path=request.scope["path"], exc_info=error)
+    return _rendered(problem(TaskflowError(), request_id), [])
+
+
+def _rendered(reply: Reply, headers: list[tuple[str, str]]) -> Response[bytes]:
+    return Response(
+        reply.body,
+        status_code=reply.status,
+        headers=dict([*reply.headers, *headers]),
+        media_type=reply.media_type,
+    )

@@ -1,0 +1,46 @@
+"""The orderly end of the api: new work is refused, streams say `bye`, waiting calls are answered.
+
+Set by `server.serve_http` when the program is told to stop; read by the edge, the streams and the waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+
+class Drain:
+    """Whether the api is on its way out, and how many requests are still inside. `with drain:` counts one."""
+
+    def __init__(self) -> None:
+        self._begun = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.requests = 0
+
+    @property
+    def draining(self) -> bool:
+        """Whether `begin` was called."""
+        return self._begun.is_set()
+
+    def begin(self) -> None:
+        """From now on new work is refused, and whoever waits is woken."""
+        self._begun.set()
+
+    async def begun(self) -> None:
+        """Wait until the drain begins."""
+        await self._begun.wait()
+
+    async def emptied(self) -> None:
+        """Wait until no request is inside."""
+        await self._empty.wait()
+
+    def __enter__(self) -> Self:
+        self.requests += 1
+        self._empty.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.requests -= 1
+        if self.requests == 0:
+            self._empty.set()

@@ -1,0 +1,128 @@
+"""The outermost layer: what holds for every request, also for those that reach no route.
+
+Request ids, HEAD, OPTIONS, trailing slashes, the limit of requests at once, and that an error of any kind
+leaves as a problem with the same members. Litestar's own middleware runs after its routing, so this wraps
+the whole of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, cast
+
+from taskflow.domain.errors import Overloaded, TaskflowError
+from taskflow.kit.logging import get_logger
+from taskflow_api.drain import Drain
+from taskflow_api.problems import problem
+from taskflow_api.replies import Reply
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+log = get_logger(__name__)
+
+REQUESTS_MAX = 5_000
+"""Requests inside at once, waiting ones and streams included; more are answered 503."""
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_COMMON_HEADERS = [(b"x-content-type-options", b"nosniff")]
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+class Edge:
+    """The whole api as an ASGI app. `allowed(path)` tells the methods of a path."""
+
+    def __init__(
+        self, app: ASGIApp, drain: Drain, allowed: Callable[[str], list[str]], *, logs_requests: bool = False
+    ) -> None:
+        self._app = app
+        self._drain = drain
+        self._allowed = allowed
+        self._logs_requests = logs_requests
+
+    async def __call__(self, any_scope: Scope, receive: Receive, send: Send) -> None:
+        # The server speaks no WebSocket and sends no lifespan. It keeps its own view of the request: a copy.
+        scope = cast("HTTPScope", dict(any_scope))
+        request_id = _request_id(scope)
+        exchange = _Exchange(send, request_id, is_head=scope["method"] == "HEAD")
+        begun = perf_counter()
+        method, path = scope["method"], scope["path"]
+        with self._drain:
+            try:
+                await self._dispatch(scope, request_id)(scope, receive, exchange.send)
+            except _BodyUnwanted:
+                pass
+            except Exception as error:  # the last line of defence
+                if exchange.is_over:
+                    return
+                log.exception("a request failed", request_id=request_id, method=method, path=path)
+                if exchange.status:
+                    raise
+                await problem(TaskflowError(str(error)), request_id)(scope, receive, exchange.send)
+        if self._logs_requests:
+            took = round((perf_counter() - begun) * 1000, 2)
+            status = exchange.status
+            log.debug("request", method=method, path=path, status=status, ms=took, request_id=request_id)
+
+    def _dispatch(self, scope: HTTPScope, request_id: str) -> ASGIApp:
+        path = scope["path"]
+        if len(path) > 1 and path.endswith("/"):
+            scope["path"] = path = path.rstrip("/") or "/"
+        if self._drain.requests > REQUESTS_MAX:
+            return problem(
+                Overloaded(f"over {REQUESTS_MAX} requests at once", retry_after_seconds=1), request_id
+            )
+        if scope["method"] == "HEAD":
+            scope["method"] = "GET"
+        elif scope["method"] == "OPTIONS" and (methods := self._allowed(path)):
+            return Reply(204, b"", [("allow", ", ".join(methods))], media_type="")
+        return self._app
+
+
+def _request_id(scope: HTTPScope) -> str:
+    """The caller's id if it is harmless, else a new one; left where routes find it."""
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    request_id = given.decode() if _REQUEST_ID.fullmatch(given) else os.urandom(12).hex()
+    scope.setdefault("state", {})["request_id"] = request_id
+    return request_id
+
+
+class _BodyUnwanted(Exception):  # noqa: N818 - no error: ends the making of a body that HEAD leaves out
+    pass
+
+
+class _Exchange:
+    """What goes out for one request: adds the common headers, leaves out the body of a HEAD."""
+
+    __slots__ = ("_is_head", "_request_id", "_send", "is_over", "status")
+
+    def __init__(self, send: Send, request_id: str, *, is_head: bool) -> None:
+        self._send = send
+        self._request_id = request_id.encode()
+        self._is_head = is_head
+        self.status = 0
+        self.is_over = False
+
+    async def send(self, message: Message) -> None:
+        """Pass one message on."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message["headers"], *_COMMON_HEADERS, (b"x-request-id", self._request_id)]
+            if not any(name == b"cache-control" for name, _ in headers):
+                headers.append(_NO_STORE)
+            message["headers"] = headers
+        elif message["type"] == "http.response.body":
+            if self._is_head:
+                await self._send_no_body(is_more=message.get("more_body", False))
+                return
+            self.is_over = not message.get("more_body", False)
+        await self._send(message)
+
+    async def _send_no_body(self, *, is_more: bool) -> None:
+        if not self.is_over:
+            self.is_over = True
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        if is_more:
+            raise _BodyUnwanted

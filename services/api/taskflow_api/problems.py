@@ -1,0 +1,108 @@
+"""Errors as callers see them: problem+json (RFC 9457), and the one table from codes to HTTP.
+
+The edge and every route answer errors through `problem`; nothing else makes an answer of 400 or more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from taskflow.domain import errors
+from taskflow.domain.errors import Problem, TaskflowError
+from taskflow_api.replies import Reply
+
+PROBLEM_JSON = "application/problem+json"
+PROBLEMS_MAX = 100
+"""Faults told of in one answer."""
+
+
+class MethodNotAllowed(TaskflowError):  # noqa: N818 - named like its kin in the domain
+    """The method is not allowed here."""
+
+    code = "method_not_allowed"
+
+
+class BadRequest(TaskflowError):  # noqa: N818
+    """The request is not valid HTTP."""
+
+    code = "bad_request"
+
+
+STATUSES: dict[type[TaskflowError], int] = {
+    BadRequest: 400,
+    errors.MalformedJson: 400,
+    errors.BadCursor: 400,
+    errors.BadHeader: 400,
+    errors.NotFound: 404,
+    MethodNotAllowed: 405,
+    errors.TaskFinished: 409,
+    errors.TaskNotRetryable: 409,
+    errors.AlreadyReplayed: 409,
+    errors.TooLarge: 413,
+    errors.NotJson: 415,
+    errors.Invalid: 422,
+    errors.UnknownField: 422,
+    errors.UnknownType: 422,
+    errors.IdempotencyKeyReused: 422,
+    TaskflowError: 500,
+    errors.Unavailable: 503,
+    errors.Overloaded: 503,
+    errors.Draining: 503,
+    errors.OutcomeUnknown: 503,
+}
+"""The one table from errors to HTTP. A subclass answers as the nearest of its bases that stands here."""
+
+
+class ProblemDetails(Struct, omit_defaults=True):
+    """A problem (RFC 9457): `code` is for programs, `detail` for people, `errors` say where."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[Problem] = []
+    current_status: str | None = None
+    hint: str | None = None
+
+
+def problem(error: TaskflowError, request_id: str, extra: dict[str, Any] | None = None) -> Reply:
+    """The answer to a call that `error` ended; `extra` members stand beside the problem's own."""
+    kind = next(base for base in type(error).__mro__ if base in STATUSES)
+    status = STATUSES[kind]
+    body = ProblemDetails(
+        type=f"/docs#problem-{kind.code}",
+        title=kind.title(),
+        status=status,
+        detail=_one_line(error.detail) if status != 500 else kind.title(),
+        code=kind.code,
+        request_id=request_id,
+        errors=error.problems[:PROBLEMS_MAX],
+        current_status=error.current_status,
+        hint=error.hint,
+    )
+    headers = []
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append(("retry-after", str(max(1, math.ceil(error.retry_after_seconds or 1)))))
+    members = {**(extra or {}), **msgspec.to_builtins(body)}
+    return Reply(status, msgspec.json.encode(members), headers, PROBLEM_JSON)
+
+
+def refusal(code: type[TaskflowError], problems: Sequence[Problem]) -> TaskflowError:
+    """One error for all faults found; its detail tells the first."""
+    first = problems[0]
+    where = first.pointer if first.pointer is not None else first.parameter
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    detail = f"{where}: {first.detail}{more}" if where else f"{first.detail}{more}"
+    return code(detail, problems=list(problems))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:1000]

@@ -1,0 +1,147 @@
+"""Dead letters: read, grouped, and one at a time replayed or discarded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from taskflow.domain.dead_letter import LETTER_STATUSES, REASONS
+from taskflow.domain.errors import NotFound
+from taskflow.domain.filters import LetterFilters
+from taskflow_api.bodies import payload_of, refuse_body
+from taskflow_api.cursors import LIMIT, PAGING, bind, decode_cursor, encode_cursor, page
+from taskflow_api.operation import Answer, Body, Call, Operation
+from taskflow_api.queries import Values, one_of, text_of
+from taskflow_api.replies import answer
+from taskflow_api.routes.submit import refuse_while_draining
+from taskflow_api.routes.tasks import CREATED, QUEUES, TYPES, without_traceback
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp
+
+FILTERS = (
+    TYPES,
+    QUEUES,
+    one_of("reason", REASONS, "Only for this reason; repeated: or"),
+    one_of("status", LETTER_STATUSES, "Only in this status; repeated: or"),
+    text_of("error", 200, "Only if the error's type or message holds this text"),
+    text_of("fingerprint", 128, "Only of this group"),
+    *CREATED,
+)
+
+
+def _filters(query: Values) -> LetterFilters:
+    return LetterFilters(
+        types=query["type"],
+        queues=query["queue"],
+        reasons=query["reason"],
+        statuses=query["status"],
+        error=query["error"],
+        fingerprint=query["fingerprint"],
+        created_after=query["created_after"],
+        created_before=query["created_before"],
+    )
+
+
+async def list_letters(call: Call) -> ASGIApp:
+    """Newest first."""
+    filters = _filters(call.query)
+    bound = bind(call.operation.id, filters)
+    limit = call.query["limit"]
+    before = decode_cursor(bound, call.query["cursor"])
+    letters = await call.services.reader.dead_letters(filters, limit + 1, before)
+    items = [msgspec.structs.replace(one, error=without_traceback(one.error)) for one in letters[:limit]]
+    following = encode_cursor(bound, letters[limit - 1].id) if len(letters) > limit else None
+    return page(call.operation.path, call.scope["query_string"], items, following)
+
+
+async def list_groups(call: Call) -> ASGIApp:
+    """Alike ones together, the largest group first."""
+    groups = await call.services.reader.letter_groups(_filters(call.query), call.query["limit"])
+    items = [msgspec.structs.replace(one, error=without_traceback(one.error)) for one in groups]
+    return page(call.operation.path, call.scope["query_string"], items, None)
+
+
+async def read_letter(call: Call) -> ASGIApp:
+    """One dead letter."""
+    letter = await call.services.reader.dead_letter(call.path["dead_letter_id"])
+    if letter is None:
+        raise NotFound(f"there is no dead letter {call.path['dead_letter_id']}")
+    return answer(letter)
+
+
+async def replay(call: Call) -> ASGIApp:
+    """Give its task the next life."""
+    refuse_while_draining(call)
+    payload = await payload_of(call)
+    return answer(await call.services.commands.replay_letter(call.path["dead_letter_id"], payload), 202)
+
+
+async def discard(call: Call) -> ASGIApp:
+    """Close it without a replay."""
+    await refuse_body(call)
+    return answer(await call.services.commands.discard_letter(call.path["dead_letter_id"]))
+
+
+_LETTER = "/api/v1/dead-letters/{dead_letter_id}"
+
+
+def _replay(name: str, operation_id: str, summary: str) -> Operation:
+    return Operation(
+        id=operation_id,
+        method="POST",
+        path=f"{_LETTER}/{name}",
+        tag="Dead letters",
+        summary=summary,
+        handle=replay,
+        body=Body("Replay", {"payload": {"hello": "world"}}, required=False),
+        answers=(Answer(202, "The task, in its next life", "Task"),),
+        problems=(404, 409, 413, 415),
+    )
+
+
+OPERATIONS = (
+    Operation(
+        id="listDeadLetters",
+        method="GET",
+        path="/api/v1/dead-letters",
+        tag="Dead letters",
+        summary="List dead letters, newest first",
+        handle=list_letters,
+        query=(*FILTERS, *PAGING),
+        answers=(Answer(200, "A page of dead letters", "DeadLetterList"),),
+    ),
+    Operation(
+        id="listDeadLetterGroups",
+        method="GET",
+        path="/api/v1/dead-letters/groups",
+        tag="Dead letters",
+        summary="Dead letters grouped by what went wrong",
+        handle=list_groups,
+        query=(*FILTERS, LIMIT),
+        answers=(Answer(200, "The largest groups", "LetterGroupList"),),
+    ),
+    Operation(
+        id="readDeadLetter",
+        method="GET",
+        path=_LETTER,
+        tag="Dead letters",
+        summary="Read a dead letter",
+        handle=read_letter,
+        answers=(Answer(200, "The dead letter", "DeadLetter"),),
+        problems=(404,),
+    ),
+    _replay("replay", "replayDeadLetter", "Replay a dead letter, with its payload or another"),
+    _replay("reprocess", "reprocessDeadLetter", "The same as replay"),
+    Operation(
+        id="discardDeadLetter",
+        method="POST",
+        path=f"{_LETTER}/discard",
+        tag="Dead letters",
+        summary="Discard a dead letter; its task stays failed",
+        handle=discard,
+        answers=(Answer(200, "The dead letter, discarded", "DeadLetter"),),
+        problems=(404, 409, 413, 415),
+    ),
+)

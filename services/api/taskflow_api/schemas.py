@@ -1,0 +1,167 @@
+"""The shapes in the OpenAPI document: made from the structs that decode and encode, so that they cannot
+differ.
+
+What a struct cannot say of itself (JSON kept as text, lists, answers without a struct) is put right here.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import msgspec
+
+from taskflow.domain.attempt import ExecutionStatus
+from taskflow.domain.dead_letter import DeadLetter, LetterGroup
+from taskflow.domain.errors import Problem
+from taskflow.domain.task import Accepted, Execution, LogLine, Task, TaskEvent
+from taskflow.domain.transitions import Status
+from taskflow.domain.views import Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo
+from taskflow_api.problems import STATUSES, ProblemDetails
+from taskflow_api.queries import ecma
+from taskflow_api.submission import BATCH_ITEMS_MAX, Batch, Item, Submission
+
+Schema = dict[str, Any]
+
+_OUTPUTS = (
+    Task, Execution, LogLine, TaskEvent, DeadLetter, LetterGroup, Explanation, Stats, QueueInfo, WorkerInfo,
+    TypeInfo, Accepted,
+)  # fmt: skip
+_INPUTS = (Submission, Item, Batch)
+_LISTS = (
+    "Execution",
+    "LogLine",
+    "TaskEvent",
+    "DeadLetter",
+    "LetterGroup",
+    "QueueInfo",
+    "WorkerInfo",
+    "TypeInfo",
+)
+_TEXT: Schema = {"type": "string"}
+_ANY_OBJECT: Schema = {"type": "object", "additionalProperties": True}
+
+
+def ref(name: str) -> Schema:
+    """A reference to a component."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def components() -> dict[str, Schema]:
+    """Every shape by name."""
+    kinds = [*_OUTPUTS, *_INPUTS, ProblemDetails, Problem]
+    _, found = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    schemas: dict[str, Schema] = _ecma(found)
+    for name in (*(kind.__name__ for kind in _OUTPUTS), "Blocker", "DayCount"):
+        # What we write bears every member; a default there is for our own making of it.
+        schemas[name]["required"] = sorted(schemas[name]["properties"])
+    _put_right(schemas)
+    schemas["TaskItem"] = deepcopy(schemas["Task"])
+    schemas["TaskItem"]["required"] = sorted(set(schemas["Task"]["required"]) - {"payload", "result"})
+    schemas["TaskItem"]["title"] = "TaskItem"
+    schemas["TaskList"] = _list_of("TaskItem")
+    schemas |= {f"{name}List": _list_of(name) for name in _LISTS}
+    return schemas | _own_shapes()
+
+
+def _put_right(schemas: dict[str, Schema]) -> None:
+    error = {"anyOf": [ref("Error"), {"type": "null"}]}
+    status = {"type": "string", "enum": sorted(Status)}
+    task = schemas["Task"]["properties"]
+    task |= {
+        "id": _id("The task's id (UUIDv7)"),
+        "status": status,
+        "payload": {"description": "Given back byte for byte"},
+        "result": {"description": "What the handler returned; null until then"},
+        "error": error,
+        "progress": {"anyOf": [ref("Progress"), {"type": "null"}]},
+        "metadata": _ANY_OBJECT,
+        "callback": {"type": "null"},
+        "target": {"type": "null"},
+    }
+    schemas["Execution"]["properties"] |= {
+        "status": {"type": "string", "enum": sorted(ExecutionStatus)},
+        "error": error,
+    }
+    schemas["DeadLetter"]["properties"] |= {
+        "error": error,
+        "id": _id("Its id"),
+        "task_id": _id("Its task's id"),
+    }
+    schemas["LetterGroup"]["properties"] |= {"error": error}
+    schemas["Accepted"]["properties"] |= {"id": _id("The task's id"), "status": status}
+    schemas["ProblemDetails"]["properties"]["code"] = {
+        "type": "string",
+        "enum": sorted({kind.code for kind in STATUSES}),
+    }
+    # The program cannot tell these from absent ones, and a caller need not.
+    schemas["ProblemDetails"]["additionalProperties"] = True
+    for name in ("Submission", "Item"):
+        _put_submission_right(schemas[name])
+
+
+def _put_submission_right(schema: Schema) -> None:
+    members = schema["properties"]
+    members["type"] = next(option for option in members["type"]["anyOf"] if option["type"] == "string")
+    members["payload"] = {
+        "description": "Any JSON, 256 KiB of text at most; kept byte for byte",
+        "default": {},
+    }
+    members["metadata"] = {**_ANY_OBJECT, "type": ["object", "null"], "description": "16 KiB of text at most"}
+    members["run_at"]["description"] = "When it is due, at most a year ahead; not beside delay_seconds"
+    members["expires_at"]["description"] = "After this moment it is not started any more"
+    schema["required"] = ["type"]
+    schema["description"] = "A task to be done. null counts as not given, except as the payload."
+    both = {"run_at": _TEXT, "delay_seconds": {"type": "number"}}
+    schema["not"] = {"required": sorted(both), "properties": both}
+
+
+def _own_shapes() -> dict[str, Schema]:
+    fraction = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+    return {
+        "Error": _object(
+            {"type": _TEXT, "message": _TEXT, "traceback": {"type": ["string", "null"]}}, ["message", "type"]
+        ),
+        "Progress": _object({"fraction": fraction, "message": {"type": ["string", "null"]}}),
+        "BatchAccepted": _object(
+            {"items": {"type": "array", "items": ref("Accepted"), "minItems": 1, "maxItems": BATCH_ITEMS_MAX}}
+        ),
+        "Replay": {
+            "type": ["object", "null"],
+            "properties": {"payload": {"description": "Replaces the payload"}},
+            "additionalProperties": False,
+        },
+        "Switched": _object({"name": _TEXT, "paused": {"type": "boolean"}}),
+        "Draining": _object({"id": _id("The worker's id"), "status": {"const": "draining"}}),
+        "Liveness": _object({"status": {"const": "ok"}}),
+        "Readiness": _object({"status": {"const": "ok"}, "ready": {"const": True}}),
+    }
+
+
+def _list_of(name: str) -> Schema:
+    next_cursor = {"type": ["string", "null"], "description": "Where the next page begins; null on the last"}
+    return _object({"items": {"type": "array", "items": ref(name)}, "next_cursor": next_cursor})
+
+
+def _object(members: Schema, required: list[str] | None = None) -> Schema:
+    return {
+        "type": "object",
+        "properties": members,
+        "required": sorted(members) if required is None else required,
+    }
+
+
+def _id(description: str) -> Schema:
+    return {"type": "string", "format": "uuid", "description": description}
+
+
+def _ecma(value: Any) -> Any:
+    """The same schema, with its patterns as ECMA 262 writes them."""
+    if isinstance(value, dict):
+        return {
+            key: ecma(one) if key == "pattern" and isinstance(one, str) else _ecma(one)
+            for key, one in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_ecma(one) for one in value]
+    return value

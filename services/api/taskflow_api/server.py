@@ -1,0 +1,189 @@
+"""uvicorn, run by us: our stop event, our drain, and limits on how long a connection may dawdle.
+
+uvicorn by itself waits for open streams when told to stop, installs its own signal handlers, and lets a
+caller take for ever to send a request or to read an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from taskflow.kit.lifecycle import ProgramError
+from taskflow.kit.logging import get_logger
+from taskflow_api.drain import Drain
+from taskflow_api.problems import BadRequest, problem
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp
+
+log = get_logger(__name__)
+
+STALL_SECONDS = 30.0
+"""How long a caller may take for a request to arrive or to make room for an answer, without getting on."""
+STALL_BYTES_MIN = 64 * 1024
+"""What has to arrive of a long body in that time."""
+HEAD_BYTES_MAX = 64 * 1024
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+BACKLOG = 2048
+DRAIN_SECONDS_MAX = 10.0
+"""How long requests that are inside when the program is told to stop may take to finish."""
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, cut off when its caller stalls."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _in_head = True
+    _size = 0
+    _size_before = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._arrived()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._timer is None:
+            self._expect()
+        self._size += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._size > MESSAGE_BYTES_MAX:
+            self.transport.abort()
+        elif self._in_head and self._size > HEAD_BYTES_MAX:
+            self.send_400_response("the request's head is too long")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        if self._timer is None:
+            self._expect()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._arrived()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Not HTTP: the same shape as every refusal, then the end."""
+        body = problem(BadRequest(msg), "none").body
+        head = (
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        super().resume_writing()
+
+    def _expect(self) -> None:
+        """A request is to arrive."""
+        self._in_head = True
+        self._size = self._size_before = 0
+        self._timer = self.loop.call_later(STALL_SECONDS, self._look)
+
+    def _arrived(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        # While an earlier request of the connection is answered we stop reading: no fault of the caller.
+        if not self.flow.read_paused and self._size - self._size_before < STALL_BYTES_MIN:
+            self._timer = None
+            self.transport.abort()
+            return
+        self._size_before = self._size
+        self._timer = self.loop.call_later(STALL_SECONDS, self._look)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which leaves the signals alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve_http(app: ASGIApp, host: str, port: int, drain: Drain, stop: asyncio.Event) -> None:
+    """Serve `app` until `stop` is set; then refuse new work, finish what is inside, and close."""
+    listener = _listen(host, port)
+    # What uvicorn would tell of an error in the app, the edge has told.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    server = Server(_config(app))
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
+    stopping = asyncio.create_task(stop.wait(), name="http stop")
+    shown = f"[{host}]" if ":" in host else host
+    log.info("listens", url=f"http://{shown}:{listener.getsockname()[1]}")
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        drain.begin()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(drain.emptied(), DRAIN_SECONDS_MAX)
+    finally:
+        drain.begin()
+        stopping.cancel()
+        server.should_exit = True
+        await serving
+        listener.close()
+    log.info("has drained", requests_left=drain.requests)
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=2,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ProgramError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    listener.setblocking(False)
+    return listener

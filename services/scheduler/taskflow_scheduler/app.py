@@ -1,0 +1,79 @@
+"""The scheduler, put together: one loop a duty. Every duty is safe when two schedulers overlap."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+from taskflow.bus.connect import Bus
+from taskflow.bus.streams import ensure_streams
+from taskflow.domain.errors import Unavailable
+from taskflow.engine.beat import BEATS_PER_LEASE
+from taskflow.engine.bury import Reminder
+from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.heal import Healer
+from taskflow.engine.prune import Pruner
+from taskflow.engine.rescue import Rescuer
+from taskflow.engine.turn import Turner
+from taskflow.kit.lifecycle import Guard
+from taskflow.kit.probes import Probes
+from taskflow.kit.ticker import Ticker
+from taskflow.store.connect import Database, Line
+from taskflow_scheduler.settings import Settings
+
+TURN_SECONDS = 0.75
+HEAL_SECONDS = 5.0
+TOPOLOGY_SECONDS = 5.0
+FOLD_SECONDS = 15.0
+REMIND_SECONDS = 30.0
+PRUNE_SECONDS = 300.0
+RANGES_SECONDS = 3_600.0
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> int:
+    """Tend until told to stop."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        database = await enter(Database(settings.database_url, application="taskflow-scheduler"))
+        bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-scheduler"))
+        dispatcher = await enter(Dispatcher(bus))
+        urgent, slow = await enter(Line(database)), await enter(Line(database))
+        duties = _duties(settings, bus, dispatcher, urgent, slow)
+        guard = await enter(Guard())
+        for duty in duties:
+            guard.spawn(duty.run(), duty.name)
+
+        async def ready() -> tuple[bool, dict[str, Any]]:
+            late = [duty.name for duty in duties if not duty.on_time]
+            return not late, {"late": late, "nats": bus.connected}
+
+        await enter(Probes(settings.probe_port, settings.http_host, ready))
+        await stop.wait()
+    return 0
+
+
+def _duties(settings: Settings, bus: Bus, dispatcher: Dispatcher, urgent: Line, slow: Line) -> list[Ticker]:
+    rescuer = Rescuer(
+        urgent,
+        dispatcher,
+        lease_seconds=settings.worker_lease,
+        handler_grace=settings.handler_grace,
+        poison_losses_max=settings.poison_losses_max,
+    )
+    pruner = Pruner(
+        slow,
+        keep_tasks_seconds=settings.task_retention,
+        keep_letters_seconds=settings.dead_letter_retention,
+    )
+    away = (Unavailable,)
+    return [
+        Ticker("topology", lambda: ensure_streams(bus), TOPOLOGY_SECONDS, passing=away),
+        Ticker("turn", Turner(urgent, dispatcher).run_once, TURN_SECONDS, passing=away),
+        Ticker("rescue", rescuer.run_once, settings.worker_lease / BEATS_PER_LEASE, passing=away),
+        Ticker("heal", Healer(slow, bus, dispatcher).run_once, HEAL_SECONDS, passing=away),
+        Ticker("remind", Reminder(slow, dispatcher).run_once, REMIND_SECONDS, passing=away),
+        Ticker("fold", pruner.fold_once, FOLD_SECONDS, passing=away),
+        Ticker("ranges", pruner.ranges_once, RANGES_SECONDS, passing=away),
+        Ticker("prune", pruner.prune_once, PRUNE_SECONDS, passing=away),
+    ]

@@ -1,0 +1,105 @@
+"""The worker, put together: intake -> claim -> execute -> record, with a heart beside them.
+
+Entered downstream first, so that leaving closes upstream first: stop taking, finish or hand back, record, close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+from taskflow.bus.connect import Bus
+from taskflow.domain.errors import Unavailable
+from taskflow.engine.crew import Crew
+from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.lines import LineKeeper
+from taskflow.engine.record import Recorder
+from taskflow.engine.slots import Identity, Slots
+from taskflow.handlers.registry import DeclarationError, load_registry
+from taskflow.handlers.runner import Runner
+from taskflow.kit.lifecycle import Guard, ProgramError
+from taskflow.kit.logging import get_logger
+from taskflow.kit.probes import Probes
+from taskflow.store.connect import Database, Line
+from taskflow_worker.settings import Settings, check_queues
+
+log = get_logger(__name__)
+
+BUILTIN_HANDLERS = "taskflow_worker.handlers"
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> int:
+    """Work until told to stop, then drain."""
+    check_queues(settings)
+    imports = [*settings.worker_imports, *([BUILTIN_HANDLERS] if settings.builtin_types else [])]
+    try:
+        registry = load_registry(imports)
+    except DeclarationError as error:
+        raise ProgramError(str(error), exit_code=2) from error
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        database = await enter(Database(settings.database_url, application="taskflow-worker"))
+        bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-worker"))
+        dispatcher = await enter(Dispatcher(bus))
+        slots, identity = Slots(settings.worker_concurrency), Identity()
+        recorder = await enter(
+            Recorder(
+                await enter(Line(database)),
+                dispatcher,
+                poison_losses_max=settings.poison_losses_max,
+                pending_max=slots.total * 4 + 10_000,
+            )
+        )
+        lines = await enter(LineKeeper(await enter(Line(database)), dispatcher))
+        runner = await enter(
+            Runner(
+                registry,
+                imports=imports,
+                slots=slots.total,
+                on_history=lines.keep,
+                handler_grace=settings.handler_grace,
+            )
+        )
+        guard = await enter(Guard())
+        crew = Crew(
+            database=database,
+            bus=bus,
+            dispatcher=dispatcher,
+            recorder=recorder,
+            lines=lines,
+            runner=runner,
+            slots=slots,
+            identity=identity,
+            claim_line=await enter(Line(database)),
+            queues=settings.worker_queues,
+            lease_seconds=settings.worker_lease,
+            park_seconds=settings.worker_poll_timeout,
+        )
+        await enter(Probes(settings.probe_port, settings.http_host, crew.ready))
+        if await _started(crew, stop):
+            await enter(crew)
+            crew.spawn(guard)
+            log.info("working", worker_id=identity.id, slots=slots.total, types=sorted(registry.types))
+            await stop.wait()
+            await crew.drain(settings.worker_drain_timeout, settings.handler_grace)
+    return 0
+
+
+async def _started(crew: Crew, stop: asyncio.Event) -> bool:
+    """Wait for PostgreSQL, its schema, NATS and its streams, however long they take; False if told to stop first."""
+    while not stop.is_set():
+        try:
+            await crew.prepare()
+        except Unavailable as error:
+            log.warning("waiting to start", reason=str(error))
+            await _pause(stop, 0.5)
+        else:
+            return True
+    return False
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    done: Any = asyncio.create_task(stop.wait())
+    await asyncio.wait([done], timeout=seconds)
+    done.cancel()

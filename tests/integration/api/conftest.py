@@ -1,0 +1,27 @@
+"""A real api process with its own database and names on the bus, for the tests of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from tests.support import servers as real
+from tests.support.apis import Api, running_api
+
+
+@pytest.fixture(scope="module")
+def api(databases: real.Databases, servers: real.Servers) -> Iterator[Api]:
+    """The api of this module. No worker runs: what is submitted stays queued."""
+    url = databases.create()
+    with running_api(url, servers.nats_url) as started:
+        yield started
+    databases.drop(url)
+    real.delete_streams(servers.nats_url)
+
+
+@pytest.fixture
+def http(api: Api) -> Iterator[httpx.Client]:
+    """A client of the module's api."""
+    with httpx.Client(base_url=api.url, timeout=30) as client:
+        yield client
