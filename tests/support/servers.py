@@ -182,7 +182,7 @@ class Databases:
 
 
 def delete_streams(nats_url: str) -> None:
-    """Delete every stream that tests made: all have the same subjects, so those of two tests would collide."""
+    """Delete every stream that tests made: all have the same subjects, so they would collide."""
 
     async def work() -> None:
         client = await nats.connect(nats_url)

@@ -14,7 +14,7 @@ T = TypeVar("T")
 async def wait_until(
     predicate: Callable[[], T | Awaitable[T]], description: str, timeout: float = 10, interval: float = 0.02
 ) -> T:
-    """Ask `predicate` (plain or async) until its answer is true, and give that; else fail with `description`."""
+    """Ask `predicate` (plain or async) until its answer is true, and give that."""
     until = time.monotonic() + timeout
     while True:
         answer = predicate()

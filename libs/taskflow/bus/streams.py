@@ -36,7 +36,7 @@ async def _ensure_stream(bus: Bus, config: StreamConfig) -> bool:
         return True
     have = info.config
     same = all(
-        getattr(have, field) == getattr(config, field)
+        (getattr(have, field) or None) == getattr(config, field)
         for field in ("subjects", "max_bytes", "max_age", "max_msg_size", "num_replicas", "discard")
     )
     if not same:

@@ -39,12 +39,14 @@ class Heart:
         *,
         lease_seconds: float,
         held: Callable[[], dict[str, Claimed]],
+        busy: Callable[[], int],
         on_beat: Callable[[dict[str, Claimed], Beat], None],
     ) -> None:
         self._database = database
         self._registration = registration
         self._lease_seconds = lease_seconds
         self._held = held
+        self._busy = busy
         self._on_beat = on_beat
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -88,7 +90,7 @@ class Heart:
         held, worker_id, began = self._held(), self._registration().id, time.monotonic()
         try:
             answer = await line.run(
-                lambda conn: workers.beat(conn, worker_id, self._lease_seconds, len(held))
+                lambda conn: workers.beat(conn, worker_id, self._lease_seconds, self._busy())
             )
         except Unavailable as error:
             log.warning("beat failed", error=str(error))

@@ -93,6 +93,7 @@ class Crew:
             self._registration,
             lease_seconds=lease_seconds,
             held=lambda: dict(self._executor.held),
+            busy=lambda: slots.busy,
             on_beat=lambda held, beat: self._beats.put_nowait((held, beat)),
         )
         self._reconciler = Reconciler(

@@ -100,9 +100,9 @@ class Child:
                     case Bye():
                         self._calls.put(None)
                     case Stop():
-                        self._stop.set()
                         if self._context is not None:
                             self._context._cancelled = True
+                        self._stop.set()  # last: SIGTERM waits for it
         finally:
             _kill_group()
 

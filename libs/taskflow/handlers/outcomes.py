@@ -18,6 +18,7 @@ from taskflow.handlers.results import UnstorableResult, encode_result
 from taskflow.handlers.texts import MESSAGE_BYTES_MAX, NAME_BYTES_MAX, storable, text_of
 
 FRAMES_MAX = 50
+DELAY_SECONDS_MAX = 31_536_000
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -51,17 +52,24 @@ def refused(error: Exception) -> Failed:
 def raised(error: BaseException) -> Failed | Snoozed:
     """The handler raised `error`."""
     message = text_of(error)
-    if isinstance(error, Snooze):
-        return Snoozed(error.delay_seconds, storable(message, MESSAGE_BYTES_MAX))
+    delay = _delay_of(error)
+    if isinstance(error, Snooze) and delay is not None:
+        return Snoozed(delay, storable(message, MESSAGE_BYTES_MAX))
     info = error_info(type(error).__name__, message, _trace(error))
-    if isinstance(error, RetryLater):
-        return Failed(info, delay_seconds=error.delay_seconds)
-    return Failed(info, permanent=isinstance(error, PermanentError))
+    return Failed(info, permanent=isinstance(error, PermanentError), delay_seconds=delay)
 
 
 def timed_out(claimed: Claimed, ended: str = "was stopped at its deadline") -> TimedOut:
     """The handler ran into its deadline."""
     return TimedOut(error_info("TimedOut", f"the handler {ended}, after {claimed.timeout_seconds:g} s"))
+
+
+def _delay_of(error: BaseException) -> float | None:
+    """When to come back; None also if a subclass has made nonsense of it."""
+    if not isinstance(error, (RetryLater, Snooze)):
+        return None
+    delay = getattr(error, "delay_seconds", None)
+    return float(delay) if isinstance(delay, (int, float)) and 0 <= delay <= DELAY_SECONDS_MAX else None
 
 
 def _trace(error: BaseException) -> str | None:
@@ -70,7 +78,7 @@ def _trace(error: BaseException) -> str | None:
         trace = _below_us(error.__traceback__)
         report = traceback.TracebackException(type(error), error, trace, limit=-FRAMES_MAX, compact=True)
         return "".join(report.format())
-    except Exception:
+    except BaseException:  # an exception's own code may raise anything
         return None
 
 

@@ -28,7 +28,7 @@ _ESCAPE = re.compile(
 _LONE_ESCAPE = 5  # the length of `udXXX`, an escaped surrogate without its partner
 
 
-class UnstorableResult(Exception):  # noqa: N818 - the name callers read
+class UnstorableResult(Exception):
     """What a handler returned is not JSON, or too much of it."""
 
     def __init__(self, reason: str) -> None:
@@ -61,7 +61,7 @@ def _encode(value: object) -> str:
         try:
             return _ENCODER.encode(value).decode()
         except UnicodeEncodeError:
-            return _ENCODER.encode(_mended(msgspec.to_builtins(value, enc_hook=_base_of))).decode()
+            return _ENCODER.encode(_mended(_plain(value))).decode()
     except UnicodeDecodeError as error:
         raise UnstorableResult("a Raw part of the result is not UTF-8") from error
     except (TypeError, ValueError, RecursionError) as error:
@@ -76,7 +76,13 @@ def _base_of(value: object) -> object:
         return int.__int__(value)
     if isinstance(value, float):
         return float.__float__(value)
-    raise NotImplementedError(f"{type(value).__name__} is not JSON")
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    raise TypeError(f"a {type(value).__name__} is not JSON")
+
+
+def _plain(value: object) -> Any:
+    return msgspec.to_builtins(value, enc_hook=_base_of, builtin_types=(Raw,))
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_base_of)

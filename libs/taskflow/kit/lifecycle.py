@@ -35,7 +35,7 @@ class ProgramError(Exception):
         self.exit_code = exit_code
 
 
-class LoopDied(Exception):  # noqa: N818 - it says what happened
+class LoopDied(Exception):
     """A loop under a `Guard` ended with an error."""
 
 

@@ -21,7 +21,7 @@ from taskflow_api import docs_page, openapi
 from taskflow_api.drain import Drain
 from taskflow_api.edge import Edge
 from taskflow_api.operation import Call, Operation
-from taskflow_api.problems import BadRequest, MethodNotAllowed, problem
+from taskflow_api.problems import MethodNotAllowed, problem
 from taskflow_api.replies import Reply
 from taskflow_api.routes import OPERATIONS
 from taskflow_api.server import serve_http
@@ -111,10 +111,8 @@ def _refuse(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
             methods = allowed_methods(path)
             headers.append(("allow", ", ".join(methods)))
             refusal = MethodNotAllowed(f"{request.method} is not allowed here; expected {', '.join(methods)}")
-        case 400 if "host" in error.detail.lower():
-            refusal = BadHeader("Host: expected the name or address of this api")
-        case status if status < 500:
-            refusal = BadRequest(error.detail)
+        case 400:  # bodies and queries are read by us; what is left to Litestar is the header Host
+            refusal = BadHeader(error.detail)
         case _:
             return _fail(request, error)
     return _rendered(problem(refusal, request.scope["state"]["request_id"]), headers)

@@ -81,10 +81,15 @@ class Edge:
         return self._app
 
 
+def new_request_id() -> str:
+    """A name for one call."""
+    return os.urandom(12).hex()
+
+
 def _request_id(scope: HTTPScope) -> str:
     """The caller's id if it is harmless, else a new one; left where routes find it."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    request_id = given.decode() if _REQUEST_ID.fullmatch(given) else os.urandom(12).hex()
+    request_id = given.decode() if _REQUEST_ID.fullmatch(given) else new_request_id()
     scope.setdefault("state", {})["request_id"] = request_id
     return request_id
 

@@ -28,14 +28,7 @@ class MethodNotAllowed(TaskflowError):  # noqa: N818 - named like its kin in the
     code = "method_not_allowed"
 
 
-class BadRequest(TaskflowError):  # noqa: N818
-    """The request is not valid HTTP."""
-
-    code = "bad_request"
-
-
 STATUSES: dict[type[TaskflowError], int] = {
-    BadRequest: 400,
     errors.MalformedJson: 400,
     errors.BadCursor: 400,
     errors.BadHeader: 400,

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from taskflow.domain.errors import BadHeader
 from taskflow.kit.lifecycle import ProgramError
 from taskflow.kit.logging import get_logger
 from taskflow_api.drain import Drain
-from taskflow_api.problems import BadRequest, problem
+from taskflow_api.edge import new_request_id
+from taskflow_api.problems import problem
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
@@ -83,10 +85,11 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Not HTTP: the same shape as every refusal, then the end."""
-        body = problem(BadRequest(msg), "none").body
+        request_id = new_request_id()
+        body = problem(BadHeader(msg), request_id).body
         head = (
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import itertools
 import logging
 import math
 import multiprocessing
@@ -35,6 +36,11 @@ class Unprintable(Exception):
         raise SystemExit("not even this")
 
 
+class OddSnooze(Snooze):
+    def __init__(self) -> None:
+        """Forgets the delay."""
+
+
 RESULTS: dict[str, Any] = {
     "nan": math.nan,
     "set": {1, 2},
@@ -56,6 +62,8 @@ def _raise(kind: str) -> None:
             raise RetryLater(7, "soon")
         case "snooze":
             raise Snooze(3, "not yet")
+        case "odd":
+            raise OddSnooze
         case "exit":
             sys.exit(3)
         case "interrupt":
@@ -103,10 +111,13 @@ async def co_sleep(payload: Any, context: Context) -> None:
         context.log(f"tidied, cancelled={context.cancelled}")
 
 
+LET_GO = threading.Event()
+
+
 @task("co.swallow")
-async def co_swallow(payload: Place) -> str:
-    """Ends only when its file is there."""
-    while not Path(payload.path).exists():
+async def co_swallow() -> str:
+    """Ends only when it is let go."""
+    while not LET_GO.is_set():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(0.02)
     return "late"
@@ -202,9 +213,9 @@ def def_swallow(payload: Any, context: Context) -> str:
 
 @task("def.gil")
 def def_gil(payload: Any, context: Context) -> None:
-    """Sleeps in C without giving up the interpreter's lock."""
+    """Loops in C for ever and never gives up the interpreter's lock."""
     context.log("begun")
-    ctypes.PyDLL(None).sleep(60)
+    sum(itertools.repeat(0))
 
 
 @task("def.exit")
@@ -227,4 +238,4 @@ def def_fork(payload: Any, context: Context) -> int:
         return -1
     os.waitpid(pid, 0)
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.apply(abs, (-5,))
+        return int(pool.apply(abs, (-5,)))

@@ -10,14 +10,20 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import Struct
-from tests.unit.handlers import samples
+from tests.unit.handlers import same_type, samples
 
+import taskflow_worker.handlers
 from taskflow import Context, task
 from taskflow.domain.retry import RetryPolicy
 from taskflow.handlers import registry as registering
 from taskflow.handlers.registry import DeclarationError, HandlerSpec, load_registry
 
 HERE = __name__
+IMPORTED = (
+    samples,
+    same_type,
+    taskflow_worker.handlers,
+)  # once and for all, before any test forgets declarations
 
 
 class Node(Struct):
@@ -136,7 +142,7 @@ def test_payloads_that_do_not_fit_are_told_where() -> None:
 
 
 def test_importing_taskflow_stays_light() -> None:
-    heavy = "asyncio subprocess logging multiprocessing ctypes".split()
+    heavy = ["asyncio", "subprocess", "logging", "multiprocessing", "ctypes"]
     code = f"import sys, taskflow; print([name for name in {heavy} if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

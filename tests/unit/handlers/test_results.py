@@ -30,6 +30,10 @@ class Half(float):
     __slots__ = ()
 
 
+class Stamp(datetime):
+    pass
+
+
 class Shape(Struct, rename="camel"):
     side_count: int
     colours: list[Any] = field(default_factory=list)
@@ -60,6 +64,8 @@ def short(value: Any) -> str:
         ([UUID(int=1), Decimal("1.10")], '["00000000-0000-0000-0000-000000000001","1.10"]'),
         ("a\x00b", '"a\\u0000b"'),
         ({"a\ud800": ["\udfff", Shape(1, ["\ud83d"])]}, '{"a�":["�",{"sideCount":1,"colours":["�"]}]}'),
+        (["\ud800", Raw(b"1e400")], '["�",1e400]'),
+        (Stamp(2026, 1, 2, tzinfo=UTC), '"2026-01-02T00:00:00+00:00"'),
         ({"raw": Raw(b'{"b":1e400, "b":2}')}, '{"raw":{"b":1e400, "b":2}}'),
         (nested(DEPTH_MAX), "[" * DEPTH_MAX + "1" + "]" * DEPTH_MAX),
     ],

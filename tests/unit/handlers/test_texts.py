@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from taskflow.handlers.texts import storable, text_of
 
 
-@given(st.text(alphabet=st.characters(), max_size=200), st.integers(1, 100), st.sampled_from(["head", "tail"]))
+@given(
+    st.text(alphabet=st.characters(), max_size=200), st.integers(1, 100), st.sampled_from(["head", "tail"])
+)
 def test_storable_text_fits_utf8_and_its_limit(text: str, bytes_max: int, keep: str) -> None:
     kept = storable(text, bytes_max, keep)  # type: ignore[arg-type]
     assert len(kept.encode()) <= bytes_max

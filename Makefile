@@ -1,0 +1,77 @@
+# TaskFlow: `make run` starts the whole system, `make test` runs every check. Both set up what they need.
+# Needed: make, and a python3 >= 3.11 with pip. No Docker, no root.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+REQUIREMENTS := deployments/requirements
+PIP_FLAGS := -qq --no-compile --disable-pip-version-check --no-input --root-user-action=ignore
+# A python that merely lies on the PATH (a shim of a version that is not installed) must not be chosen.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+
+.PHONY: setup run test lint types pytest bench clean help requirements format
+
+setup: $(READY)  ## make .venv with everything that is needed; does nothing if nothing changed
+
+$(READY): $(REQUIREMENTS)/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: expected a python3 >= 3.11 with pip on the PATH" >&2; exit 1; }
+	@echo "setup: $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --without-pip --clear $(VENV)
+	@echo "setup: installing $(REQUIREMENTS)/dev.txt"
+	@$(PYTHON) -m pip --python $(BIN)/python install $(PIP_FLAGS) --only-binary :all: --require-hashes -r $<
+	@$(PYTHON) -m pip --python $(BIN)/python install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "setup: done"
+
+run: setup  ## run the whole system on this machine; HTTP_PORT=8080, ARGS="--workers 4 --import mytasks"
+	@exec $(BIN)/taskflow dev $(ARGS)
+
+test: setup lint types pytest  ## every check: lint, types, import contracts, all tests
+
+pytest: setup  ## the tests alone; ARGS="tests/unit -k retry"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup  ## ruff and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: setup  ## mypy, strict
+	@$(BIN)/mypy libs services
+
+format: setup  ## let ruff lay out the code and mend what it can
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: setup  ## the measurements of tests/benchmarks
+	@if ls tests/benchmarks/*.py >/dev/null 2>&1; then \
+		$(BIN)/python -m pytest tests/benchmarks -o "python_files=bench_*.py test_*.py" -s $(ARGS); \
+	else echo "bench: tests/benchmarks is empty"; fi
+
+requirements:  ## write the hashed requirements anew from pyproject.toml; needs uv
+	@cd $(REQUIREMENTS) && for set in runtime dev; do \
+		groups=$$(test $$set = dev && echo "--group ../../pyproject.toml:test --group ../../pyproject.toml:lint --group ../../pyproject.toml:build -c runtime.txt"); \
+		uv pip compile --quiet ../../pyproject.toml --extra all $$groups --universal --python-version 3.11 \
+			--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+			--upgrade -o $$set.txt || exit 1; \
+	done
+
+clean:  ## remove .venv, caches and, if no `taskflow dev` runs, its data
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find libs services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@if ! test -e .taskflow; then :; \
+	elif test -e .taskflow/lock && ! python3 -c 'import fcntl; fcntl.flock(open(".taskflow/lock", "r+"), fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null; then \
+		echo "clean: .taskflow is kept: a taskflow dev uses it"; \
+	else \
+		place=$$(cat .taskflow/postgres-location 2>/dev/null); \
+		case "$$place" in /var/tmp/taskflow-*|/tmp/taskflow-*) rm -rf -- "$$place";; esac; \
+		rm -rf .taskflow; \
+	fi
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,57 @@
+"""The OpenAPI document is valid, says all, and the api keeps to it: schemathesis, all checks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import jsonschema_rs
+import pytest
+from tests.support.apis import Api
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+
+
+def test_every_reference_leads_somewhere(http: httpx.Client) -> None:
+    document = http.get("/schema/openapi.json").json()
+    assert document["openapi"].startswith("3.1.")
+    for reference in _references(document):
+        part = document
+        for name in reference.removeprefix("#/").split("/"):
+            part = part[name]
+
+
+def test_every_shape_is_a_json_schema(http: httpx.Client) -> None:
+    schemas = http.get("/schema/openapi.json").json()["components"]["schemas"]
+    for name, schema in schemas.items():
+        jsonschema_rs.meta.validate({**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"}), name
+
+
+def test_operations_are_named_and_told_of(http: httpx.Client) -> None:
+    paths = http.get("/schema/openapi.json").json()["paths"]
+    operations = [operation for methods in paths.values() for operation in methods.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    for operation in operations:
+        assert operation["summary"]
+        assert {"400", "422", "500", "503"} <= set(operation["responses"])
+
+
+@pytest.mark.timeout(300)
+def test_the_api_keeps_to_its_document(api: Api) -> None:
+    command = [Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "run", "--checks", "all"]
+    done = subprocess.run(
+        [*command, "--no-color", f"{api.url}/schema/openapi.json"],
+        capture_output=True, text=True, timeout=280, check=False, cwd=CONFIG.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout[-20_000:]}\n{done.stderr[-2_000:]}\n{api.log.read_text()[-5_000:]}"
+
+
+def _references(value: object) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return own + [one for member in value.values() for one in _references(member)]
+    if isinstance(value, list):
+        return [one for member in value for one in _references(member)]
+    return []
