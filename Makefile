@@ -7,28 +7,36 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
+RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
 REQUIREMENTS := deployments/requirements
-PIP_FLAGS := -qq --no-compile --disable-pip-version-check --no-input --root-user-action=ignore
 # A python that merely lies on the PATH (a shim of a version that is not installed) must not be chosen.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+PIP = $(PYTHON) -m pip --python $(BIN)/python install -qq --no-compile --no-input \
+	--disable-pip-version-check --root-user-action=ignore --only-binary :all:
+COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .PHONY: setup run test lint types pytest bench clean help requirements format
 
 setup: $(READY)  ## make .venv with everything that is needed; does nothing if nothing changed
 
-$(READY): $(REQUIREMENTS)/dev.txt pyproject.toml
+# `make run` needs half of what the tests need, and should not wait for the rest.
+$(RUNS): $(REQUIREMENTS)/runtime.txt $(REQUIREMENTS)/build.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: expected a python3 >= 3.11 with pip on the PATH" >&2; exit 1; }
-	@echo "setup: $(VENV) with $$($(PYTHON) --version)"
+	@echo "setup: $(VENV) with $$($(PYTHON) --version), from $(REQUIREMENTS)/runtime.txt"
 	@$(PYTHON) -m venv --without-pip --clear $(VENV)
-	@echo "setup: installing $(REQUIREMENTS)/dev.txt"
-	@$(PYTHON) -m pip --python $(BIN)/python install $(PIP_FLAGS) --only-binary :all: --require-hashes -r $<
-	@$(PYTHON) -m pip --python $(BIN)/python install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	@$(PIP) --require-hashes -r $(REQUIREMENTS)/runtime.txt -r $(REQUIREMENTS)/build.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
-	@echo "setup: done"
 
-run: setup  ## run the whole system on this machine; HTTP_PORT=8080, ARGS="--workers 4 --import mytasks"
+$(READY): $(RUNS) $(REQUIREMENTS)/dev.txt
+	@echo "setup: what tests and linters need, from $(REQUIREMENTS)/dev.txt"
+	@$(PIP) --require-hashes -r $(REQUIREMENTS)/dev.txt
+	@touch $@
+
+run: $(RUNS)  ## run the whole system on this machine; HTTP_PORT=8080, ARGS="--workers 4 --import mytasks"
 	@exec $(BIN)/taskflow dev $(ARGS)
 
 test: setup lint types pytest  ## every check: lint, types, import contracts, all tests
@@ -54,12 +62,10 @@ bench: setup  ## the measurements of tests/benchmarks
 	else echo "bench: tests/benchmarks is empty"; fi
 
 requirements:  ## write the hashed requirements anew from pyproject.toml; needs uv
-	@cd $(REQUIREMENTS) && for set in runtime dev; do \
-		groups=$$(test $$set = dev && echo "--group ../../pyproject.toml:test --group ../../pyproject.toml:lint --group ../../pyproject.toml:build -c runtime.txt"); \
-		uv pip compile --quiet ../../pyproject.toml --extra all $$groups --universal --python-version 3.11 \
-			--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-			--upgrade -o $$set.txt || exit 1; \
-	done
+	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra all -o runtime.txt
+	@cd $(REQUIREMENTS) && $(COMPILE) --group ../../pyproject.toml:build -c runtime.txt -o build.txt
+	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra all \
+		--group ../../pyproject.toml:test --group ../../pyproject.toml:lint -c runtime.txt -c build.txt -o dev.txt
 
 clean:  ## remove .venv, caches and, if no `taskflow dev` runs, its data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

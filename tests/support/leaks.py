@@ -38,12 +38,12 @@ def running() -> dict[int, str]:
 
 
 def check_none_left(before: dict[int, str], seconds: float = 5.0) -> None:
-    """Fail, and end them, if processes run that did not before, nor are children of such as did."""
+    """Fail, and end them, if processes run that did not before, nor descend from such as did."""
 
     def left() -> dict[int, str]:
         return {
             pid: command for pid, command in running().items()
-            if pid not in before and _parent(pid) not in before
+            if not _descends(pid, before)
         }  # fmt: skip
 
     try:
@@ -55,6 +55,15 @@ def check_none_left(before: dict[int, str], seconds: float = 5.0) -> None:
                 os.kill(pid, signal.SIGKILL)
         if found:
             raise AssertionError(f"left running by the test: {found}") from None
+
+
+def _descends(pid: int, known: dict[int, str]) -> bool:
+    """Whether `pid` is one of `known`, or one of those started it, or started what started it, ..."""
+    while pid > 1:
+        if pid in known:
+            return True
+        pid = _parent(pid)
+    return False
 
 
 def _command(folder: Path) -> str:

@@ -15,7 +15,7 @@ class PermanentError(Exception):
     """Raised by a handler: no further attempt can help. The task fails now, reason `permanent`."""
 
 
-class RetryLater(Exception):  # noqa: N818 - the contract's word
+class RetryLater(Exception):
     """Raised by a handler: try again after `delay_seconds`. The attempt is spent."""
 
     def __init__(self, delay_seconds: float, message: str = "") -> None:
@@ -23,7 +23,7 @@ class RetryLater(Exception):  # noqa: N818 - the contract's word
         self.delay_seconds = _checked(delay_seconds)
 
 
-class Snooze(Exception):  # noqa: N818 - the contract's word
+class Snooze(Exception):
     """Raised by a handler: come back after `delay_seconds`. No attempt is spent; at most 1,000 times a life."""
 
     def __init__(self, delay_seconds: float, message: str = "") -> None:

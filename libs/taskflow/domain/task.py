@@ -85,6 +85,14 @@ class Accepted(Struct):
     replayed: bool = False
 
 
+class Submitted(Struct):
+    """The answer to a single submit. `task` is the task as it was written; None if an earlier request had made it."""
+
+    id: str
+    replayed: bool = False
+    task: Task | None = None
+
+
 class Claimed(Struct):
     """A task in a worker's hands: everything needed to run one attempt and to judge its end."""
 

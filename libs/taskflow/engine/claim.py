@@ -69,9 +69,10 @@ class Claimer:
             self._woken.clear()
             while (free := self._slots.free) > 0 and (entries := intake.take(min(free, CLAIMS_MAX))):
                 await self._claim(intake, entries)
-                await intake.rearm()
             if len(intake) and self._slots.free <= 0:
                 await intake.tidy()
+            else:
+                await intake.rearm()
 
     async def _claim(self, intake: Intake, entries: list[Entry]) -> None:
         ids = sorted({entry.id for entry in entries})

@@ -49,7 +49,8 @@ class Commands:
         self._follow(made)
         for move in made:
             if move.origin == "running":
-                await self._tell("cancel", {"id": task_id, "worker_id": move.worker_id})
+                # the claim's version: the cancel itself made the next
+                await self._tell("cancel", {"id": task_id, "version": move.moved.version - 1})
         task = await self._found(task_id)
         if not made and task.status in TERMINAL:
             raise TaskFinished(current_status=task.status)

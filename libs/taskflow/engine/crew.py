@@ -195,9 +195,15 @@ class Crew:
         await subscribe_control(self._bus, "drain", self._told_drain)
 
     async def _told_cancel(self, body: dict[str, Any]) -> None:
-        self._executor.cancel(str(body.get("id")))
+        if isinstance(task_id := body.get("id"), str) and isinstance(version := body.get("version"), int):
+            self._executor.cancel(task_id, version)
 
-    async def _told_pause(self, _body: dict[str, Any]) -> None:
+    async def _told_pause(self, body: dict[str, Any]) -> None:
+        """Take the message at its word at once; what PostgreSQL says then decides."""
+        if body.get("paused") and isinstance(name := body.get("queue"), str):
+            await self._intake.pause(self._intake.paused | {name})
+        if body.get("paused") and isinstance(name := body.get("type"), str):
+            self._reconciler.paused_types = self._reconciler.paused_types | {name}
         async with self._database.connection() as conn:
             queues, self._reconciler.paused_types = await catalog.read_pauses(conn)
         await self._intake.pause(queues)

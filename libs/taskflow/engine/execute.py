@@ -52,10 +52,10 @@ class Executor:
         self._attempts[attempt] = task
         attempt.add_done_callback(self._ended)
 
-    def cancel(self, task_id: str, version: int | None = None) -> bool:
-        """Stop the handler of a task that was cancelled. `version`: only if it is this claim's."""
+    def cancel(self, task_id: str, version: int) -> bool:
+        """Stop the handler that runs this version of a task, if one does."""
         task = self.held.get(task_id)
-        if task is None or version not in {None, task.version}:
+        if task is None or version != task.version or (task.id, version) not in self._runner.held():
             return False
         self._runner.cancel(task.id, task.version)
         return True

@@ -6,6 +6,7 @@ the bus for a worker that is free, and at once when the last slot fills, but for
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -59,7 +60,8 @@ class Intake:
         self._free_slots = free_slots
         self._on_arrival = on_arrival
         self._heaps: list[deque[Entry]] = [deque() for _ in Lane]
-        self._paused: set[str] = set()
+        self.paused: set[str] = set()
+        self._refusals: set[asyncio.Task[None]] = set()
         self._open = False
         self._starts = 0
         self._rate = _Rate()
@@ -103,9 +105,9 @@ class Intake:
 
     async def pause(self, queues: set[str]) -> None:
         """Do not pull these queues; what lies here of them goes back."""
-        if queues == self._paused:
+        if queues == self.paused:
             return
-        self._paused = queues
+        self.paused = queues
         await self.give_back(self._drop(lambda entry: entry.queue in queues), BUSY_DELAY_SECONDS)
         await self.rearm()
 
@@ -141,7 +143,7 @@ class Intake:
         room = self._free_slots() + self._ahead() if self._open else 0
         for (lane, queue), puller in self._pullers.items():
             room_here = room - sum(len(heap) for heap in self._heaps[: lane + 1])
-            ids = 0 if queue in self._paused else max(0, room_here)
+            ids = 0 if queue in self.paused else max(0, room_here)
             await puller.demand(-(-ids // max(1, round(self._ids_per_message))))
 
     async def tidy(self) -> None:
@@ -177,6 +179,12 @@ class Intake:
                 self._heaps[lane] = deque(entry for entry in heap if not unwanted(entry))
         return dropped
 
+    def _refuse(self, delivery: Delivery) -> None:
+        """A pull that was parked before a pause or a drain may still bring something: it goes back."""
+        refusal = asyncio.create_task(delivery.nak(BUSY_DELAY_SECONDS))
+        self._refusals.add(refusal)
+        refusal.add_done_callback(self._refusals.discard)
+
     async def _return(self, delivery: Delivery, ids: list[str], delay_seconds: float) -> None:
         if len(ids) == len(delivery.ids):
             await delivery.nak(delay_seconds)
@@ -192,6 +200,9 @@ class Intake:
 
     def _puller(self, lane: int, queue: str, park_seconds: float) -> Puller:
         def delivered(_puller: Puller, delivery: Delivery) -> None:
+            if queue in self.paused or not self._open:
+                self._refuse(delivery)
+                return
             since = time.monotonic()
             self._ids_per_message += (len(delivery.ids) - self._ids_per_message) * 0.1
             self._heaps[lane].extend(Entry(value, lane, queue, delivery, since) for value in delivery.ids)

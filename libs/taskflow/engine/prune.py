@@ -21,8 +21,9 @@ class Pruner:
         self._keep_letters_seconds = keep_letters_seconds
 
     async def prune_once(self) -> bool:
-        """Delete a page of old tasks; returns whether there may be more."""
-        before_id = first_id_at(now() - timedelta(seconds=self._keep_tasks_seconds))
+        """Delete a page of old tasks, then the ranges they leave empty; returns whether there may be more."""
+        before = now() - timedelta(seconds=self._keep_tasks_seconds)
+        before_id = first_id_at(before)
         gone = await self._line.run(
             lambda conn: tending.prune_tasks(
                 conn, before_id=before_id, keep_seconds=self._keep_tasks_seconds, limit=PAGE
@@ -32,6 +33,7 @@ class Pruner:
             await self._line.run(
                 lambda conn: tending.prune_rest(conn, keep_letters_seconds=self._keep_letters_seconds)
             )
+            await self._line.run(lambda conn: partitions.drop_empty_ranges(conn, before))
         return gone >= PAGE
 
     async def fold_once(self) -> bool:

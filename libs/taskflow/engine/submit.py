@@ -20,7 +20,7 @@ from taskflow.domain.errors import (
     Unavailable,
     UnknownType,
 )
-from taskflow.domain.task import Accepted, Moved, NewTask
+from taskflow.domain.task import Accepted, Moved, NewTask, Submitted
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.schemas import payload_problems
@@ -40,6 +40,7 @@ REPEAT_SECONDS = 2.0
 PROBLEMS_MAX = 100
 
 Written = Accepted | IdempotencyKeyReused
+Answer = Submitted | IdempotencyKeyReused
 
 
 class Submitter:
@@ -66,7 +67,7 @@ class Submitter:
         self._batches = 0
         self._bulk = asyncio.Semaphore(BATCHES_AT_ONCE_MAX)
         self._bulk_lines = [Line(database) for _ in range(BATCHES_AT_ONCE_MAX)]
-        self._batcher: Batcher[NewTask, Written] = Batcher(
+        self._batcher: Batcher[NewTask, Answer] = Batcher(
             self._write_many,
             verdict=verdict,
             items_max=1_000,
@@ -84,7 +85,7 @@ class Submitter:
         for line in (self._line, *self._bulk_lines):
             await line.__aexit__()
 
-    async def submit(self, task: NewTask) -> Accepted:
+    async def submit(self, task: NewTask) -> Submitted:
         """Accept one task. `replayed` says that an earlier request with its idempotency key had made it."""
         await self._settle([task], "")
         try:
@@ -175,7 +176,9 @@ class Submitter:
                 if isinstance(answered.get(task.id), IdempotencyKeyReused):
                     problem = Problem("a key that stands for no other request is expected", f"/items/{place}")
                     raise IdempotencyKeyReused(problems=[problem])
-        written = self._follow(items, inserted, answered)
+        self._announce(inserted)
+        new = {row.id: row for row in inserted}
+        written = [answered.get(task.id) or Accepted(task.id, _status(task, new)) for task in items]
         return [answer for answer in written if isinstance(answer, Accepted)]
 
     async def _replayed(self, conn: Conn, held: Key, request_hash: bytes) -> list[Accepted]:
@@ -184,14 +187,28 @@ class Submitter:
         now = await tasks.read_statuses(conn, held.task_ids)
         return [Accepted(i, now[i][0] if i in now else "pruned", replayed=True) for i in held.task_ids]
 
-    async def _write_many(self, items: list[NewTask]) -> Sequence[Written]:
+    async def _write_many(self, items: list[NewTask]) -> Sequence[Answer]:
         """Singles of many callers: one that cannot be taken is answered so, and the others are written."""
         try:
             inserted, answered = await self._line.run(lambda conn: self._write(conn, items))
         except NoRange:
             await self._line.run(lambda conn: ensure_ranges_of(conn, [task.id for task in items]))
             inserted, answered = await self._line.run(lambda conn: self._write(conn, items))
-        return self._follow(items, inserted, answered)
+        self._announce(inserted)
+        new = {row.id: row for row in inserted}
+        return [self._answer(task, answered.get(task.id), new.get(task.id)) for task in items]
+
+    def _answer(self, task: NewTask, answered: Written | None, row: Inserted | None) -> Answer:
+        """A row that stood already comes of a repeat of ours: what it is now has to be read."""
+        if isinstance(answered, IdempotencyKeyReused):
+            return answered
+        if answered is not None:
+            return Submitted(answered.id, replayed=True)
+        if row is None:
+            return Submitted(task.id)
+        made = tasks.as_submitted(task, row)
+        made.waiting_for = self._directory.waiting_for(made.status, made.queue, made.type)
+        return Submitted(task.id, task=made)
 
     async def _write(self, conn: Conn, items: Sequence[NewTask]) -> tuple[list[Inserted], dict[str, Written]]:
         """Without keys one statement does it; with keys, they and the tasks commit together."""
@@ -234,11 +251,8 @@ class Submitter:
                 answers[task.id] = Accepted(winner.task_ids[0], "queued", replayed=True)
         return answers
 
-    def _follow(
-        self, items: Sequence[NewTask], inserted: list[Inserted], held: dict[str, Written]
-    ) -> list[Written]:
-        """Ring for what was queued; answer in the order of the items."""
-        new = {row.id: row for row in inserted}
+    def _announce(self, inserted: list[Inserted]) -> None:
+        """Ring for what was queued; tell who watches."""
         self._dispatcher.ring(
             Doorbell(row.id, row.lane, row.queue, row.rung_at, 1)
             for row in inserted
@@ -247,7 +261,6 @@ class Submitter:
         self._dispatcher.tell(
             Moved(row.id, 1, 1, row.status, row.type, row.queue, row.lane) for row in inserted
         )
-        return [held.get(task.id) or Accepted(task.id, _status(task, new)) for task in items]
 
 
 def _status(task: NewTask, new: dict[str, Inserted]) -> str:

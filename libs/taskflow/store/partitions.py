@@ -57,6 +57,36 @@ async def ensure_ranges_of(conn: Conn, ids: Iterable[str]) -> int:
     return await ensure_ranges(conn, {range_start(id_time(value)) for value in ids})
 
 
+# $1 'tasks'
+LIST_RANGES = """-- store.partitions.list_ranges
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = $1::regclass ORDER BY c.relname"""
+
+
+async def drop_empty_ranges(conn: Conn, before: datetime) -> int:
+    """Drop ranges that ended before `before` and hold no task any more, in all tables together.
+
+    A range lives and dies in all four tables at once: the executions of a task must always find theirs. The lock that
+    a drop needs is waited for only briefly; what cannot be had now is dropped another time.
+    """
+    dropped = 0
+    for record in await conn.fetch(LIST_RANGES, "tasks"):
+        day = record["relname"].removeprefix("tasks_")
+        if datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC) + RANGE <= before:
+            dropped += await _drop_if_empty(conn, day)
+    return dropped
+
+
+async def _drop_if_empty(conn: Conn, day: str) -> int:
+    async with conn.transaction():
+        await conn.execute("SET LOCAL lock_timeout = '200ms'")
+        await conn.execute(f"LOCK TABLE tasks_{day} IN ACCESS EXCLUSIVE MODE")
+        if await conn.fetchval(f"SELECT EXISTS (SELECT FROM tasks_{day})"):
+            return 0
+        await conn.execute("DROP TABLE " + ", ".join(f"{table}_{day}" for table in TABLES))
+    return 1
+
+
 def _name(table: str, start: datetime) -> str:
     return f"{table}_{start:%Y%m%d}"
 

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from msgspec import Raw
+
 from taskflow.domain.filters import TaskFilters
-from taskflow.domain.task import NewTask, Task
+from taskflow.domain.retry import RetryPolicy
+from taskflow.domain.task import LANE_NAMES, NewTask, Task
+from taskflow.kit.clock import rfc3339
 from taskflow.kit.ids import first_id_at
 from taskflow.store import wire
 from taskflow.store.connect import Conn
-from taskflow.store.wire import to_json
+from taskflow.store.wire import time_text, to_json
 
 
 class Inserted(NamedTuple):
@@ -23,6 +27,8 @@ class Inserted(NamedTuple):
     queue: str
     type: str
     rung_at: datetime | None
+    created_at: datetime
+    run_at: datetime | None
 
 
 # $1 id uuid[] (sorted)  $2 type  $3 queue  $4 lane  $5 payload  $6 name  $7 tags (JSON arrays)  $8 metadata  $9 run_at
@@ -49,12 +55,12 @@ WITH given AS (
            CASE WHEN due > now() THEN NULL ELSE now() END
     FROM given
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, status, lane, queue, type, rung_at
+    RETURNING id, status, lane, queue, type, rung_at, created_at, run_at
 ), counted AS (
     INSERT INTO stat_deltas (n, queue, type, target)
     SELECT count(*), queue, type, status FROM made GROUP BY queue, type, status
 )
-SELECT id, status, lane, queue, type, rung_at FROM made"""
+SELECT id, status, lane, queue, type, rung_at, created_at, run_at FROM made"""
 
 
 async def insert_tasks(conn: Conn, tasks: Sequence[NewTask]) -> list[Inserted]:
@@ -78,9 +84,43 @@ async def insert_tasks(conn: Conn, tasks: Sequence[NewTask]) -> list[Inserted]:
         [to_json(t.retry) for t in rows],
         [t.owner_id for t in rows],
     )
-    return [
-        Inserted(str(r["id"]), r["status"], r["lane"], r["queue"], r["type"], r["rung_at"]) for r in records
-    ]
+    return [Inserted(str(row["id"]), *tuple(row)[1:]) for row in records]
+
+
+def as_submitted(task: NewTask, row: Inserted) -> Task:
+    """The task as it was when it was written, without reading it back."""
+    return Task(
+        id=task.id,
+        type=task.type,
+        name=task.name,
+        queue=task.queue,
+        priority=LANE_NAMES[task.lane],
+        status=row.status,
+        waiting_for=None,
+        version=1,
+        life=1,
+        attempt=0,
+        max_attempts=task.max_attempts or 0,
+        payload=Raw(task.payload.encode()),
+        result=None,
+        error=None,
+        progress=None,
+        tags=task.tags,
+        metadata=Raw(task.metadata.encode()),
+        timeout_seconds=task.timeout_seconds or 0,
+        retry=task.retry or RetryPolicy(),
+        run_at=time_text(row.run_at),
+        next_attempt_at=time_text(row.run_at) if row.status == "scheduled" else None,
+        expires_at=time_text(task.expires_at),
+        created_at=rfc3339(row.created_at),
+        queued_at=time_text(row.rung_at),
+        started_at=None,
+        finished_at=None,
+        worker_id=None,
+        owner_id=task.owner_id,
+        callback=None,
+        target=None,
+    )
 
 
 _COLUMNS = """id, owner_id, worker_id, created_at, run_at, due_at, expires_at, queued_at, started_at, finished_at,

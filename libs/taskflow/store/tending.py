@@ -104,7 +104,7 @@ async def close_orphaned(conn: Conn, error: ErrorInfo) -> None:
 
 
 # $1 keep for (seconds)  $2 limit
-# Terminal rows go in batches; a range is dropped whole by a later statement once nothing of it is left.
+# Terminal rows go in batches; a range is dropped once nothing of it is left (store.partitions.drop_empty_ranges).
 PRUNE_TASKS = """-- store.tending.prune_tasks
 WITH old AS (
     SELECT id, queue, type, status FROM tasks t

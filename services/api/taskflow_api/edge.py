@@ -94,7 +94,7 @@ def _request_id(scope: HTTPScope) -> str:
     return request_id
 
 
-class _BodyUnwanted(Exception):  # noqa: N818 - no error: ends the making of a body that HEAD leaves out
+class _BodyUnwanted(Exception):
     pass
 
 

@@ -22,7 +22,7 @@ PROBLEMS_MAX = 100
 """Faults told of in one answer."""
 
 
-class MethodNotAllowed(TaskflowError):  # noqa: N818 - named like its kin in the domain
+class MethodNotAllowed(TaskflowError):
     """The method is not allowed here."""
 
     code = "method_not_allowed"

@@ -120,7 +120,9 @@ def test_other_content_types_are_refused(http: httpx.Client) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", ""):
         answer = http.post("/api/v1/tasks", content=body(), headers={"content-type": kind})
         check_problem(answer, 415, "not_json")
-    sent = http.post("/api/v1/tasks", content=body(), headers={"content-type": 'Application/JSON; charset="UTF-8"'})
+    sent = http.post(
+        "/api/v1/tasks", content=body(), headers={"content-type": 'Application/JSON; charset="UTF-8"'}
+    )
     assert sent.status_code == 202
 
 
@@ -153,7 +155,10 @@ BATCHES = [
     pytest.param({"items": [{"type": "echo"}], "all": 1}, "unknown_field", "/all", id="unknown beside items"),
     pytest.param({"items": [{"type": "echo"}, 7]}, "invalid", "/items/1", id="an item that is a number"),
     pytest.param(
-        {"items": [{"type": "echo", "idempotency_key": "a b"}]}, "invalid", "/items/0/idempotency_key", id="key"
+        {"items": [{"type": "echo", "idempotency_key": "a b"}]},
+        "invalid",
+        "/items/0/idempotency_key",
+        id="key",
     ),
     pytest.param({"items": [{"type": "echo", "delay": 1}]}, "unknown_field", "/items/0/delay", id="unknown"),
 ]

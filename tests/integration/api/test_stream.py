@@ -46,7 +46,9 @@ def test_a_stream_tells_what_was_follows_and_ends(http: httpx.Client) -> None:
     last = rest[0]["id"]
     assert http.get(f"{path}/events", headers={**EVENT_STREAM, "last-event-id": last}).status_code == 204
     assert http.get(f"{path}/events?last_event_id={last}", headers=EVENT_STREAM).status_code == 204
-    with http.stream("GET", f"{path}/events", headers={**EVENT_STREAM, "last-event-id": first["id"]}) as answer:
+    with http.stream(
+        "GET", f"{path}/events", headers={**EVENT_STREAM, "last-event-id": first["id"]}
+    ) as answer:
         assert [frame["event"] for frame in frames(answer)] == ["task", "end"]
 
 

@@ -104,12 +104,16 @@ def test_a_key_stands_for_the_value_of_a_request(http: httpx.Client) -> None:
     headers = {"Idempotency-Key": '"value-1"', "content-type": "application/json"}
     first = http.post(TASKS, content=b'{"type":"echo","payload":{"a":1,"b":[1.50]}}', headers=headers)
     headers["Idempotency-Key"] = "value-1"
-    again = http.post(TASKS, content=b'{ "payload" : {"b":[15e-1], "a":1.0}, "type":"echo" }', headers=headers)
+    again = http.post(
+        TASKS, content=b'{ "payload" : {"b":[15e-1], "a":1.0}, "type":"echo" }', headers=headers
+    )
     assert (first.status_code, again.status_code) == (202, 200)
     assert again.json()["id"] == first.json()["id"]
     other = http.post(TASKS, content=b'{"type":"echo","payload":{"a":2,"b":[1.5]}}', headers=headers)
     check_problem(other, 422, "idempotency_key_reused")
-    elsewhere = http.post(f"{TASKS}/batch", json={"items": [{"type": "echo"}]}, headers={"Idempotency-Key": "value-1"})
+    elsewhere = http.post(
+        f"{TASKS}/batch", json={"items": [{"type": "echo"}]}, headers={"Idempotency-Key": "value-1"}
+    )
     check_problem(elsewhere, 422, "idempotency_key_reused")
 
 
@@ -130,7 +134,9 @@ def test_a_batch_keeps_its_order_and_its_keys(http: httpx.Client) -> None:
     again = http.post(f"{TASKS}/batch", json={"items": items}, headers=headers)
     assert again.status_code == 200
     assert again.headers["idempotent-replayed"] == "true"
-    assert [(row["id"], row["replayed"]) for row in again.json()["items"]] == [(row["id"], True) for row in rows]
+    assert [(row["id"], row["replayed"]) for row in again.json()["items"]] == [
+        (row["id"], True) for row in rows
+    ]
     mixed = http.post(f"{TASKS}/batch", json={"items": [items[0], {"type": "echo"}]})
     assert mixed.status_code == 202
     assert [row["replayed"] for row in mixed.json()["items"]] == [True, False]
@@ -177,7 +183,11 @@ def test_filters_narrow(http: httpx.Client) -> None:
     assert listed("type=f.one&type=f.two&priority=low") == [0]
     assert listed("tag=x&status=scheduled&status=running") == [2]
     assert listed("queue=f_queue") == [1]
-    assert listed("tag=x&created_after=2000-01-01T00:00:00Z&created_before=2100-01-01T00:00:00%2B01:00") == [0, 1, 2]
+    assert listed("tag=x&created_after=2000-01-01T00:00:00Z&created_before=2100-01-01T00:00:00%2B01:00") == [
+        0,
+        1,
+        2,
+    ]
     assert listed("tag=x&created_before=0001-01-01T00:00:00Z") == []
     assert listed("tag=x&created_after=9999-12-31T23:59:60Z") == []
 
@@ -244,7 +254,9 @@ def test_history_lists(http: httpx.Client) -> None:
 def test_queues_stats_and_switches(http: httpx.Client) -> None:
     submit(http, queue="q_switch", priority="high")
     assert http.post("/api/v1/queues/q_switch/pause").json() == {"name": "q_switch", "paused": True}
-    [queue] = [row for row in http.get("/api/v1/queues?limit=200").json()["items"] if row["name"] == "q_switch"]
+    [queue] = [
+        row for row in http.get("/api/v1/queues?limit=200").json()["items"] if row["name"] == "q_switch"
+    ]
     assert queue["paused"] is True
     assert queue["waiting"]["high"] == 1
     task = submit(http, queue="q_switch")
@@ -269,7 +281,15 @@ def test_heads_slashes_ids_and_probes(http: httpx.Client) -> None:
     assert (stream.status_code, stream.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     assert http.get("/livez", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert http.get("/livez", headers={"x-request-id": "a b"}).headers["x-request-id"] != "a b"
-    for path in ("/livez", "/readyz", "/health", "/api/v1/health", "/docs", "/docs/page.js", "/docs/page.css"):
+    for path in (
+        "/livez",
+        "/readyz",
+        "/health",
+        "/api/v1/health",
+        "/docs",
+        "/docs/page.js",
+        "/docs/page.css",
+    ):
         assert http.get(path).status_code == 200, path
     assert http.get("/").headers["location"] == "/docs"
     assert http.options(TASKS).headers["allow"] == "GET, HEAD, OPTIONS, POST"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from taskflow.domain.errors import BadHeader, Draining, NotFound, OutcomeUnknown, Unavailable
-from taskflow.domain.task import Accepted, Task
+from taskflow.domain.task import Submitted, Task
 from taskflow.domain.transitions import TERMINAL
 from taskflow.kit.clock import now
 from taskflow_api import faults
@@ -126,8 +126,13 @@ def _item_texts(body: bytes) -> list[bytes]:
     return [bytes(raw) for raw in msgspec.json.decode(body, type=dict[str, list[msgspec.Raw]])["items"]]
 
 
-async def _read_back(call: Call, accepted: Accepted) -> Task:
-    """The task as it now is. It is durable already: when the reader fails, only the answer is missing."""
+async def _read_back(call: Call, accepted: Submitted) -> Task:
+    """The task as it was written, or as it now is for who waits or repeats.
+
+    It is durable already: when the reader fails, only the answer is missing.
+    """
+    if accepted.task is not None and not call.query["wait"]:
+        return accepted.task
     try:
         return await task_when_done(call, accepted.id, call.query["wait"])
     except (Unavailable, NotFound) as error:

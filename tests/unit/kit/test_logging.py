@@ -1,0 +1,82 @@
+"""Log lines: one an event, safe to print, machine-readable on request."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from taskflow.kit.logging import configure, get_logger, one_line
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+
+
+def logged(fmt: str, level: str = "info") -> io.StringIO:
+    out = io.StringIO()
+    configure(level, fmt, "sample", out)
+    return out
+
+
+def test_json_lines_hold_whatever_is_logged() -> None:
+    out = logged("json")
+    get_logger("a.b").info(
+        "claimed\n", text="x\ud800\x1b[31m", n=2**70, odd=float("nan"), thing=object, no=None
+    )
+    line = json.loads(out.getvalue())
+    assert (line["service"], line["logger"], line["level"], line["event"]) == (
+        "sample",
+        "a.b",
+        "info",
+        "claimed\n",
+    )
+    assert line["n"] == str(2**70)
+    assert line["no"] is None
+    assert out.getvalue().count("\n") == 1
+
+
+def test_a_traceback_is_one_json_line_and_an_indented_block_for_people() -> None:
+    for fmt in ("json", "console"):
+        out = logged(fmt)
+        try:
+            raise ValueError("bad")
+        except ValueError:
+            get_logger("x").exception("failed")
+        lines = out.getvalue().splitlines()
+        assert "ValueError: bad" in out.getvalue()
+        assert len(lines) == 1 if fmt == "json" else all(line.startswith("    ") for line in lines[1:])
+
+
+def test_console_lines_cannot_be_broken_by_what_they_hold() -> None:
+    out = logged("console")
+    get_logger("x").warning("one\ntwo", field="a\r\nb\x1b[2J", plain=1, words="a b")
+    (line,) = out.getvalue().splitlines()
+    assert line[13:] == 'warn  one\\ntwo  field=a\\r\\nb\\x1b[2J plain=1 words="a b"'
+
+
+def test_the_standard_library_takes_the_same_way_and_levels_hold() -> None:
+    out = logged("json", "warn")
+    logging.getLogger("lib").warning("said %s", "this")
+    logging.getLogger("lib").info("not this")
+    get_logger("x").info("nor this")
+    assert json.loads(out.getvalue())["event"] == "said this"
+
+
+def test_a_value_that_cannot_be_shown_does_not_cost_the_line() -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert one_line(Odd()) == "<Odd that cannot be shown: RuntimeError>"
+    assert len(one_line("x" * 10_000)) < 5_000
