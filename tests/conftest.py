@@ -1,5 +1,6 @@
 """Fixtures of all tests: real servers, a database of one's own, names on the bus, and nothing left
-running."""
+running.
+"""
 
 from __future__ import annotations
 

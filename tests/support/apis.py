@@ -28,8 +28,8 @@ class Api(NamedTuple):
 
 
 @contextmanager
-def running_api(database_url: str, nats_url: str, **settings: str) -> Iterator[Api]:
-    """Start an api, wait until it is ready, and end it. `settings` are more of its environment."""
+def running_api(database_url: str, nats_url: str, probe: str = "/readyz", **settings: str) -> Iterator[Api]:
+    """Start an api, wait until `probe` answers 200, and end it. `settings` are more of its environment."""
     port = places.free_port()
     mark = uuid.uuid4().hex[:8]
     environment = {
@@ -47,7 +47,7 @@ def running_api(database_url: str, nats_url: str, **settings: str) -> Iterator[A
             process = subprocess.Popen([sys.executable, "-m", "taskflow_api"], env=environment, stderr=out)
         api = Api(f"http://127.0.0.1:{port}", process, log)
         try:
-            wait_until_sync(lambda: _is_ready(api), "the api is ready", 30)
+            wait_until_sync(lambda: _is_ready(api, probe), f"the api's {probe} answers 200", 30)
             yield api
         finally:
             end(api)
@@ -64,9 +64,9 @@ def end(api: Api, seconds: float = 15) -> int:
         raise
 
 
-def _is_ready(api: Api) -> bool:
+def _is_ready(api: Api, probe: str) -> bool:
     assert api.process.poll() is None, api.log.read_text()
     try:
-        return httpx.get(f"{api.url}/readyz", timeout=2).status_code == 200
+        return httpx.get(f"{api.url}{probe}", timeout=2).status_code == 200
     except httpx.TransportError:
         return False

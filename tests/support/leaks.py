@@ -1,7 +1,8 @@
 """Which processes of this test session run. A test must leave none behind, orphans included.
 
 Every process the session starts inherits a mark in its environment, by which it is found in /proc whoever
-its parent is by now. Without /proc (macOS) nothing is checked."""
+its parent is by now. Without /proc (macOS) nothing is checked.
+"""
 
 from __future__ import annotations
 

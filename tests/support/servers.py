@@ -1,7 +1,8 @@
 """Real PostgreSQL and NATS for tests: those the environment names, else containers, else the embedded wheels.
 
 `TASKFLOW_TEST_DATABASE_URL` and `TASKFLOW_TEST_NATS_URL` name servers whose account may create databases
-and streams."""
+and streams.
+"""
 
 from __future__ import annotations
 

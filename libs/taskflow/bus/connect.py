@@ -31,6 +31,7 @@ class Bus:
         self._jetstream: JetStreamContext | None = None
         self._dial: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
+        self._closing = False
         self._on_connected: list[Callable[[], Awaitable[None]]] = []
 
     async def __aenter__(self) -> Self:
@@ -44,6 +45,7 @@ class Bus:
             self._dial.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._dial
+        self._closing = True
         if self._client is not None:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(self._client.flush(), 1)
@@ -125,7 +127,8 @@ class Bus:
         log.warning("NATS says", error=repr(error))
 
     async def _gone(self) -> None:
-        log.warning("NATS connection lost")
+        if not self._closing:
+            log.warning("NATS connection lost")
 
     async def _back(self) -> None:
         log.info("NATS connection is back")

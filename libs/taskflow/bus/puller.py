@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Self
@@ -25,6 +26,7 @@ log = get_logger(__name__)
 
 _ENDED = {"404", "408"}
 _BACKOFF_MAX = 2.0
+_ID = re.compile(rb"(?<!\S)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\S)")
 
 
 class Delivery:
@@ -38,7 +40,8 @@ class Delivery:
         self.subject = message.subject
         self.payload = message.data
         self.stamp: str = nats_headers(message).get(STAMP_HEADER, "0")
-        self.ids = message.data.decode("ascii", "replace").split()
+        # Whatever else somebody publishes must not reach a statement, whose refusal would end every worker in turn.
+        self.ids = [found.decode() for found in _ID.findall(message.data)]
         self.untried = len(self.ids)
         self.settled = False
 

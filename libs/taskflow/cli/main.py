@@ -2,7 +2,8 @@
 
 Programs (`api`, `worker`, ...) are run as modules by name; nothing here imports a service. Whatever goes
 wrong is said in one line on stderr, with the exit codes of the contract: 2 usage or settings, 7
-unreachable, never a traceback."""
+unreachable, never a traceback.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """`taskflow api|worker|scheduler|dlq-consumer`: run a service, as `python -m` would.
 
 The services are other packages, which may not be installed; they are found by name and never imported from
-here."""
+here.
+"""
 
 from __future__ import annotations
 

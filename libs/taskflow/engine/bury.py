@@ -24,7 +24,7 @@ from taskflow.kit.batcher import Batcher
 from taskflow.kit.logging import get_logger
 from taskflow.store import dead_letters
 from taskflow.store.connect import Line
-from taskflow.store.errors import verdict
+from taskflow.store.errors import Unstorable, verdict
 
 log = get_logger(__name__)
 
@@ -86,6 +86,8 @@ class Undertaker:
             log.warning("dead letter not handled yet", error=str(error))
             await delivery.nak(5)
             return
+        except Unstorable as error:
+            log.warning("notice of no dead letter", error=str(error))
         await delivery.ack()
         await self.puller.demand(CREDIT - len(self._handling))
 

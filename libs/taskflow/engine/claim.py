@@ -56,11 +56,21 @@ class Claimer:
         self._types = types
         self._paused_types = paused_types
         self._woken = asyncio.Event()
-        self.in_flight = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
 
     def wake(self) -> None:
         """Something arrived, or a slot is free."""
         self._woken.set()
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether the answer to a claim is awaited."""
+        return not self._settled.is_set()
+
+    async def settled(self) -> None:
+        """Until no claim is in flight."""
+        await self._settled.wait()
 
     async def run(self, intake: Intake) -> None:
         """Claim whatever lies in the intake while slots are free; for ever."""
@@ -77,7 +87,7 @@ class Claimer:
     async def _claim(self, intake: Intake, entries: list[Entry]) -> None:
         ids = sorted({entry.id for entry in entries})
         worker_id = self._identity.id
-        self.in_flight += 1
+        self._settled.clear()
         try:
             won, moved = await self._line.run(
                 lambda conn: moves.claim_tasks(conn, worker_id, ids, self._types())
@@ -96,7 +106,7 @@ class Claimer:
             await intake.give_back(entries, AWAY_DELAY_SECONDS)
             return
         finally:
-            self.in_flight -= 1
+            self._settled.set()
         for entry in done:
             await intake.settle(entry)
 

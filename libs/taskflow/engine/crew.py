@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from contextlib import AsyncExitStack
@@ -139,6 +140,8 @@ class Crew:
         """Take nothing new, let handlers finish, hand the rest back."""
         self._stopping = True
         await self._intake.open(False)
+        with contextlib.suppress(TimeoutError):  # what a claim in flight wins is still ours to finish
+            await asyncio.wait_for(self._claimer.settled(), timeout_seconds)
         log.info("draining", running=len(self._executor.held))
         await self._executor.drain(timeout_seconds, grace_seconds)
 

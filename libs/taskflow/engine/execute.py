@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from taskflow.domain.attempt import Cancelled, Outcome, Released
 from taskflow.domain.task import Claimed
 from taskflow.engine.lines import LineKeeper
 from taskflow.engine.record import Recorder
@@ -17,6 +18,8 @@ log = get_logger(__name__)
 
 ISOLATED_MAX = 2
 """How many tasks that lost a worker before run at once, each in a process of its own."""
+ISOLATED_WAIT_SECONDS_MAX = 5.0
+"""How long one waits for that here: well within the margin after which rescue takes a task for timed out."""
 
 RECORD_SECONDS_MAX = 10.0
 """How long a drain waits for what was handed back to be recorded."""
@@ -40,6 +43,7 @@ class Executor:
         self._slots = slots
         self._on_free = on_free
         self._isolated = asyncio.Semaphore(ISOLATED_MAX)
+        self._waiting: dict[tuple[str, int], asyncio.Future[Outcome]] = {}
         self._attempts: dict[asyncio.Task[None], Claimed] = {}
         self.held: dict[str, Claimed] = {}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -58,12 +62,14 @@ class Executor:
         if task is None or version != task.version or (task.id, version) not in self._runner.held():
             return False
         self._runner.cancel(task.id, task.version)
+        self._unwanted(task, Cancelled())
         return True
 
     def release_all(self, reason: str) -> None:
         """Stop every handler; what they did not finish goes back."""
         for task in list(self.held.values()):
             self._runner.release(task.id, task.version, reason)
+            self._unwanted(task, Released(reason, begun=False))
 
     async def drain(self, timeout_seconds: float, grace_seconds: float) -> None:
         """Let handlers finish; those that are not done in time are stopped and handed back."""
@@ -76,16 +82,37 @@ class Executor:
 
     async def _attempt(self, task: Claimed) -> None:
         try:
-            if task.losses:
-                async with self._isolated:
-                    outcome = await self._runner.run(task, isolated=True)
-            else:
-                outcome = await self._runner.run(task)
+            outcome = await (self._run_alone(task) if task.losses else self._runner.run(task))
         finally:
             self._slots.busy -= 1
             self._on_free()
         await self._lines.flushed(task)
         await self._recorder.finish(task, outcome)
+
+    async def _run_alone(self, task: Claimed) -> Outcome:
+        """In a process of its own, once there is room for one; a task that waits for that can still be stopped."""
+        key = (task.id, task.version)
+        stopped = self._waiting[key] = asyncio.get_running_loop().create_future()
+        turn = asyncio.create_task(self._isolated.acquire())
+        try:
+            await asyncio.wait(
+                {turn, stopped}, timeout=ISOLATED_WAIT_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
+            )
+            if stopped.done():
+                return stopped.result()
+            if not turn.done():
+                return Released("it waits to run in a process of its own", begun=False)
+            del self._waiting[key]
+            return await self._runner.run(task, isolated=True)
+        finally:
+            self._waiting.pop(key, None)
+            if not turn.cancel():
+                self._isolated.release()
+
+    def _unwanted(self, task: Claimed, outcome: Outcome) -> None:
+        stopped = self._waiting.get((task.id, task.version))
+        if stopped is not None and not stopped.done():
+            stopped.set_result(outcome)
 
     def _ended(self, attempt: asyncio.Task[None]) -> None:
         task = self._attempts.pop(attempt)

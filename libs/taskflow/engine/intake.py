@@ -180,8 +180,11 @@ class Intake:
         return dropped
 
     def _refuse(self, delivery: Delivery) -> None:
-        """A pull that was parked before a pause or a drain may still bring something: it goes back."""
-        refusal = asyncio.create_task(delivery.nak(BUSY_DELAY_SECONDS))
+        """A pull that was parked before a pause or a drain may still bring something: it goes back. Rubbish just goes."""
+        if not delivery.ids:
+            log.warning("unreadable doorbell", subject=delivery.subject, bytes=len(delivery.payload))
+        answer = delivery.nak(BUSY_DELAY_SECONDS) if delivery.ids else delivery.ack()
+        refusal = asyncio.create_task(answer)
         self._refusals.add(refusal)
         refusal.add_done_callback(self._refusals.discard)
 
@@ -200,7 +203,7 @@ class Intake:
 
     def _puller(self, lane: int, queue: str, park_seconds: float) -> Puller:
         def delivered(_puller: Puller, delivery: Delivery) -> None:
-            if queue in self.paused or not self._open:
+            if not delivery.ids or queue in self.paused or not self._open:
                 self._refuse(delivery)
                 return
             since = time.monotonic()

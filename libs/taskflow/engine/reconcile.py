@@ -73,7 +73,7 @@ class Reconciler:
     async def _hand_back_unknown(self, held_before: dict[str, Claimed], beat: Beat) -> None:
         """A claim is unknown if two beats in a row saw it and nobody holds it, while no claim is under way."""
         known = {(task.id, task.version) for task in (*held_before.values(), *self._executor.held.values())}
-        unknown = beat.running - known if self._claimer.in_flight == 0 else set()
+        unknown = set() if self._claimer.in_flight else beat.running - known
         lost = sorted(task_id for task_id, _ in unknown & self._suspects)
         self._suspects = unknown
         if not lost:

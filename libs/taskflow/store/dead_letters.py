@@ -41,11 +41,12 @@ GROUP BY fingerprint, type ORDER BY count(*) DESC, max(created_at) DESC LIMIT $9
 READ_LETTERS = f"""-- store.dead_letters.read_letters
 SELECT {_COLUMNS} FROM dead_letters WHERE id = ANY($1::uuid[])"""
 
-# $1 id uuid[] (sorted)  $2 fingerprint
-# Idempotent: the first stamp stays.
+# $1 id uuid[] (sorted)  $2 fingerprint  $3 true
+# Idempotent: the first stamp stays. (Said plainly, `handled_at IS NULL` leads the planner into a partial index, away from
+# the ids.)
 STAMP_LETTERS = """-- store.dead_letters.stamp_letters
 UPDATE dead_letters d SET fingerprint = g.fingerprint, handled_at = clock_timestamp()
-FROM unnest($1::uuid[], $2::text[]) AS g(id, fingerprint) WHERE d.id = g.id AND d.handled_at IS NULL
+FROM unnest($1::uuid[], $2::text[]) AS g(id, fingerprint) WHERE d.id = g.id AND (d.handled_at IS NULL) = $3
 RETURNING d.id"""
 
 # $1 older than (seconds)  $2 limit
@@ -98,7 +99,7 @@ async def read_letters(conn: Conn, ids: Sequence[str]) -> dict[str, DeadLetter]:
 async def stamp_letters(conn: Conn, fingerprints: dict[str, str]) -> set[str]:
     """Mark letters handled, with their fingerprints. Returns the ids that were not yet."""
     ids = sorted(fingerprints)
-    rows = await conn.fetch(STAMP_LETTERS, ids, [fingerprints[value] for value in ids])
+    rows = await conn.fetch(STAMP_LETTERS, ids, [fingerprints[value] for value in ids], True)
     return {str(row["id"]) for row in rows}
 
 

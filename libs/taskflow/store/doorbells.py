@@ -6,7 +6,7 @@ A queued row is the outbox of its doorbell. Comparisons are between stamps of Po
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from taskflow.store.connect import Conn
@@ -65,11 +65,15 @@ RETURNING t.id"""
 
 # $1 queue[]  $2 type[]  (pairs)  $3 limit
 UNPARK = """-- store.doorbells.unpark
-WITH parked AS MATERIALIZED (
-    SELECT t.id FROM unnest($1::text[], $2::text[]) AS served(queue, type)
-    JOIN tasks t ON t.status = 'queued' AND t.rung_at = 'infinity' AND t.lane = ANY ('{0,1,2,3}')
-      AND t.queue = served.queue AND t.type = served.type
-    ORDER BY t.id LIMIT $3 FOR UPDATE OF t SKIP LOCKED
+WITH served AS MATERIALIZED (
+    SELECT queue, array_agg(type) AS types FROM unnest($1::text[], $2::text[]) AS g(queue, type) GROUP BY queue
+), parked AS MATERIALIZED (
+    SELECT p.id FROM served s, generate_series(0, 3) AS l(lane), LATERAL (
+        SELECT t.id FROM tasks t
+        WHERE t.status = 'queued' AND t.queue = s.queue AND t.lane = l.lane AND t.rung_at = 'infinity'
+          AND t.type = ANY (s.types)
+        LIMIT $3 FOR UPDATE SKIP LOCKED) p
+    LIMIT $3
 )
 UPDATE tasks t SET rung_at = clock_timestamp() FROM parked WHERE t.id = parked.id
 RETURNING t.id, t.lane, t.queue, t.rung_at"""
@@ -77,7 +81,10 @@ RETURNING t.id, t.lane, t.queue, t.rung_at"""
 
 async def read_heads(conn: Conn) -> list[Head]:
     """The oldest doorbell of every (queue, lane) with something waiting; `infinity` if all of it is parked."""
-    return [Head(*row) for row in await conn.fetch(READ_HEADS)]
+    return [
+        Head(r["queue"], r["lane"], _aware(r["rung_at"]), r["parked"], r["now"])
+        for r in await conn.fetch(READ_HEADS)
+    ]
 
 
 async def ring_again(conn: Conn, queue: str, lane: int, before: datetime, limit: int) -> list[Rung]:
@@ -95,6 +102,11 @@ async def unpark(conn: Conn, served: Sequence[tuple[str, str]], limit: int) -> l
     if not served:
         return []
     return _rung(await conn.fetch(UNPARK, [q for q, _ in served], [t for _, t in served], limit))
+
+
+def _aware(moment: datetime) -> datetime:
+    """asyncpg gives `infinity` as a time without a zone, which cannot be compared with one that has it."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _rung(rows: Sequence[Row]) -> list[Rung]:

@@ -30,32 +30,33 @@ class Line(Struct, frozen=True):
 
 
 # $1 task id uuid[]  $2 number  $3 worker id  $4 at  $5 level (null: progress)  $6 text  $7 fraction
-# Numbers are taken only while the attempt is the task's newest and the worker's; else the lines are dropped.
+# Numbers are taken only while the attempt is the task's newest and the worker's; else the lines are dropped. Lines travel
+# through the update as arrays of their attempt: joined back to it afterwards, they would cost the square of the batch.
 APPEND_LINES = """-- store.history.append_lines
 WITH given AS (
-    SELECT *, row_number() OVER (PARTITION BY task_id ORDER BY place) AS nth
+    SELECT task_id, number, worker_id, count(*)::integer AS n, array_agg(at ORDER BY place) AS ats,
+           array_agg(level ORDER BY place) AS levels, array_agg(text ORDER BY place) AS texts,
+           array_agg(fraction ORDER BY place) AS fractions,
+           (array_agg(json_build_object('fraction', fraction, 'message', text) ORDER BY place DESC)
+                FILTER (WHERE level IS NULL))[1] AS progress
     FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[], $7::float8[])
         WITH ORDINALITY AS g(task_id, number, worker_id, at, level, text, fraction, place)
-), sums AS (
-    SELECT task_id, number, worker_id, count(*)::integer AS n FROM given GROUP BY 1, 2, 3 ORDER BY 1
-), latest AS (
-    SELECT DISTINCT ON (task_id) task_id, json_build_object('fraction', fraction, 'message', text) AS progress
-    FROM given WHERE level IS NULL ORDER BY task_id, place DESC
+    GROUP BY task_id, number, worker_id ORDER BY task_id
 ), held AS (
-    UPDATE tasks t
-    SET seq = t.seq + s.n,
-        progress = coalesce((SELECT l.progress FROM latest l WHERE l.task_id = t.id), t.progress)
-    FROM sums s
-    WHERE t.id = s.task_id AND t.number = s.number AND t.worker_id = s.worker_id
-    RETURNING t.id, t.number, t.seq - s.n AS base
+    UPDATE tasks t SET seq = t.seq + g.n, progress = coalesce(g.progress, t.progress)
+    FROM given g
+    WHERE t.id = g.task_id AND t.number = g.number AND t.worker_id = g.worker_id
+    RETURNING t.id, t.number, t.seq - g.n AS base, g.ats, g.levels, g.texts, g.fractions
+), numbered AS (
+    SELECT h.id, h.number, h.base + l.nth AS seq, l.at, l.level, l.text, l.fraction
+    FROM held h, unnest(h.ats, h.levels, h.texts, h.fractions) WITH ORDINALITY AS l(at, level, text, fraction, nth)
 ), lines AS (
     INSERT INTO task_logs (task_id, at, seq, number, level, message)
-    SELECT g.task_id, g.at, h.base + g.nth, g.number, g.level, g.text
-    FROM given g JOIN held h ON h.id = g.task_id AND h.number = g.number WHERE g.level IS NOT NULL
+    SELECT id, at, seq, number, level, text FROM numbered WHERE level IS NOT NULL
 ), reports AS (
     INSERT INTO task_events (task_id, at, seq, kind, data)
-    SELECT g.task_id, g.at, h.base + g.nth, 'progress', json_build_object('fraction', g.fraction, 'message', g.text)
-    FROM given g JOIN held h ON h.id = g.task_id AND h.number = g.number WHERE g.level IS NULL
+    SELECT id, at, seq, 'progress', json_build_object('fraction', fraction, 'message', text)
+    FROM numbered WHERE level IS NULL
 )
 SELECT id FROM held"""
 

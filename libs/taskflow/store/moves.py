@@ -154,12 +154,12 @@ async def record_outcomes(conn: Conn, records: Sequence[Record]) -> dict[str, Re
     }
 
 
-# $1 task id uuid[] (sorted)  $2 number  $3 worker id  $4 execution status  $5 error
+# $1 task id uuid[] (sorted)  $2 number  $3 worker id  $4 execution status  $5 error  $6 'started'
 CLOSE_EXECUTIONS = """-- store.moves.close_executions
 UPDATE executions e
 SET status = g.status, finished_at = clock_timestamp(), error = g.error::json
 FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::text[]) AS g(task_id, number, worker_id, status, error)
-WHERE e.task_id = g.task_id AND e.number = g.number AND e.worker_id = g.worker_id AND e.status = 'started'
+WHERE e.task_id = g.task_id AND e.number = g.number AND e.worker_id = g.worker_id AND e.status = $6
 RETURNING e.task_id"""
 
 
@@ -173,5 +173,6 @@ async def close_executions(conn: Conn, records: Sequence[Record]) -> set[str]:
         [r.task.worker_id for r in rows],
         [ExecutionStatus.CANCELLED] * len(rows),
         [error_text(r.decision.error) for r in rows],
+        ExecutionStatus.STARTED,
     )
     return {str(row["task_id"]) for row in closed}

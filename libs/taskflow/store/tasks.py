@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -136,7 +136,7 @@ READ_STATUSES = """-- store.tasks.read_statuses
 SELECT id, status, seq FROM tasks WHERE id = ANY($1::uuid[])"""
 
 # $1 status[]  $2 type[]  $3 queue[]  $4 lane[]  $5 tags (all of them)  $6 first id  $7 end id (exclusive)  $8 limit
-# $9 with payload  $10 with result; an empty list does not narrow
+# $9 with payload  $10 with result  $11 created after  $12 created before; an empty list or a null does not narrow
 LIST_TASKS = f"""-- store.tasks.list_tasks
 SELECT {_COLUMNS}, CASE WHEN $9 THEN payload END AS payload, CASE WHEN $10 THEN result END AS result
 FROM tasks
@@ -146,11 +146,16 @@ WHERE id >= $6 AND id < $7
   AND (cardinality($3::text[]) = 0 OR queue = ANY($3))
   AND (cardinality($4::smallint[]) = 0 OR lane = ANY($4))
   AND (cardinality($5::text[]) = 0 OR tags @> $5)
+  AND ($11::timestamptz IS NULL OR created_at > $11) AND ($12::timestamptz IS NULL OR created_at < $12)
 ORDER BY id DESC
 LIMIT $8"""
 
 _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 _LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+_SLACK = timedelta(minutes=1)
+"""An id is made by the api's clock a moment before its row gets PostgreSQL's time of the insert."""
+_EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 async def read_tasks(conn: Conn, ids: Sequence[str]) -> dict[str, Task]:
@@ -166,7 +171,7 @@ async def read_statuses(conn: Conn, ids: Sequence[str]) -> dict[str, tuple[str, 
 async def list_tasks(
     conn: Conn, filters: TaskFilters, *, limit: int, before: str | None, payload: bool, result: bool
 ) -> list[Task]:
-    """Newest first, `limit` at most, older than `before`. Tracebacks, and what is not asked for, stay behind."""
+    """Newest first, `limit` at most, older than `before`. What is not asked for stays behind."""
     first, end = _bounds(filters, before)
     records = await conn.fetch(
         LIST_TASKS,
@@ -180,12 +185,15 @@ async def list_tasks(
         limit,
         payload,
         result,
+        filters.created_after,
+        filters.created_before,
     )
     return [wire.task(row) for row in records]
 
 
 def _bounds(filters: TaskFilters, before: str | None) -> tuple[str, str]:
     """Times narrow the range of ids, so that only the partitions that can hold them are read."""
-    first = first_id_at(filters.created_after) if filters.created_after else _FIRST_ID
-    end = first_id_at(filters.created_before) if filters.created_before else _LAST_ID
+    after, until = filters.created_after, filters.created_before
+    first = first_id_at(max(after, _EARLIEST) - _SLACK) if after else _FIRST_ID
+    end = first_id_at(min(max(until, _EARLIEST), _LATEST) + _SLACK) if until else _LAST_ID
     return first, min(end, before) if before else end

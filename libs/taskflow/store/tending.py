@@ -66,14 +66,13 @@ _CLAIM = """t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.loss
 # Asked from the tasks' side: pruned and unknown workers count as dead, and so does a claim that came after its worker's
 # end. And the deadline in SQL: whatever its lease says, a task past its time and margin is no longer believed to run.
 FIND_UNTENDED = f"""-- store.tending.find_untended
-WITH holders AS MATERIALIZED (
-    SELECT r.worker_id, w.id IS NOT NULL AS live
-    FROM (SELECT DISTINCT worker_id FROM tasks WHERE status = 'running') r
-    LEFT JOIN workers w ON w.id = r.worker_id AND w.lease_until > clock_timestamp()
+WITH untended AS MATERIALIZED (
+    SELECT {_CLAIM}, w.id IS NOT NULL AS live
+    FROM tasks t LEFT JOIN workers w ON w.id = t.worker_id AND w.lease_until > clock_timestamp()
+    WHERE t.status = 'running'
+      AND (w.id IS NULL OR t.started_at + (t.timeout_seconds + $2) * interval '1 second' < clock_timestamp())
 )
-SELECT {_CLAIM}, h.live FROM holders h JOIN tasks t ON t.worker_id = h.worker_id AND t.status = 'running'
-WHERE NOT h.live OR t.started_at + (t.timeout_seconds + $2) * interval '1 second' < clock_timestamp()
-ORDER BY t.id LIMIT $1"""
+SELECT * FROM untended ORDER BY id LIMIT $1"""
 
 # $1 worker id  $2 task id uuid[]  $3 'running'
 READ_CLAIMS = f"""-- store.tending.read_claims

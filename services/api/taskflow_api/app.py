@@ -24,9 +24,9 @@ from taskflow_api.operation import Call, Operation
 from taskflow_api.problems import MethodNotAllowed, problem
 from taskflow_api.replies import Reply
 from taskflow_api.routes import OPERATIONS
-from taskflow_api.server import serve_http
+from taskflow_api.server import bound_socket, serve_http
 from taskflow_api.services import Services
-from taskflow_api.settings import Settings, refuse_open_address
+from taskflow_api.settings import Settings
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp as App
@@ -58,11 +58,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     """The program: listen until told to stop, then drain."""
     from taskflow_api.wiring import open_services
 
-    refuse_open_address(settings)
-    async with open_services(settings) as services:
-        drain = Drain()
-        app = create_app(services, settings, drain)
-        await serve_http(app, settings.http_host, settings.http_port, drain, stop)
+    with bound_socket(settings.http_host, settings.http_port) as listener:
+        async with open_services(settings) as services:
+            drain = Drain()
+            await serve_http(create_app(services, settings, drain), listener, drain, stop)
     return 0
 
 

@@ -54,13 +54,13 @@ class Edge:
                 await self._dispatch(scope, request_id)(scope, receive, exchange.send)
             except _BodyUnwanted:
                 pass
-            except Exception as error:  # the last line of defence
+            except Exception:  # the last line of defence
                 if exchange.is_over:
                     return
                 log.exception("a request failed", request_id=request_id, method=method, path=path)
                 if exchange.status:
                     raise
-                await problem(TaskflowError(str(error)), request_id)(scope, receive, exchange.send)
+                await problem(TaskflowError(), request_id)(scope, receive, exchange.send)
         if self._logs_requests:
             took = round((perf_counter() - begun) * 1000, 2)
             status = exchange.status

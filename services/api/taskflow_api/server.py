@@ -134,16 +134,15 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve_http(app: ASGIApp, host: str, port: int, drain: Drain, stop: asyncio.Event) -> None:
-    """Serve `app` until `stop` is set; then refuse new work, finish what is inside, and close."""
-    listener = _listen(host, port)
+async def serve_http(app: ASGIApp, listener: socket.socket, drain: Drain, stop: asyncio.Event) -> None:
+    """Serve `app` until `stop` is set; then refuse new work, finish what is inside, and close `listener`."""
     # What uvicorn would tell of an error in the app, the edge has told.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     server = Server(_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
     stopping = asyncio.create_task(stop.wait(), name="http stop")
-    shown = f"[{host}]" if ":" in host else host
-    log.info("listens", url=f"http://{shown}:{listener.getsockname()[1]}")
+    host, port = listener.getsockname()[:2]
+    log.info("listens", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         drain.begin()
@@ -154,7 +153,6 @@ async def serve_http(app: ASGIApp, host: str, port: int, drain: Drain, stop: asy
         stopping.cancel()
         server.should_exit = True
         await serving
-        listener.close()
     log.info("has drained", requests_left=drain.requests)
 
 
@@ -174,7 +172,8 @@ def _config(app: Any) -> uvicorn.Config:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket that holds the address, so that a used one is told before anything is connected."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -31,6 +31,9 @@ class Settings(ProgramSettings, frozen=True, kw_only=True):
     worker_backoff_base: Annotated[Seconds, Meta(ge=0)] = 0.5
     worker_backoff_max: Annotated[Seconds, Meta(ge=0)] = 10.0
 
+    def __post_init__(self) -> None:
+        refuse_open_address(self)
+
 
 def refuse_open_address(settings: Settings) -> None:
     """While nobody signs in, the api listens on loopback only, unless AUTH_DISABLED_ANYWHERE is set."""

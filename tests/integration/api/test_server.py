@@ -44,7 +44,8 @@ async def port(free_port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr(server, "STALL_SECONDS", 0.5)
     monkeypatch.setattr(server, "MESSAGE_BYTES_MAX", 1_000_000)
     stop = asyncio.Event()
-    serving = asyncio.create_task(server.serve_http(small_app, "127.0.0.1", free_port, Drain(), stop))
+    listener = server.bound_socket("127.0.0.1", free_port)
+    serving = asyncio.create_task(server.serve_http(small_app, listener, Drain(), stop))
 
     def listens() -> bool:
         with socket.socket() as probe:

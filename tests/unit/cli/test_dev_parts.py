@@ -63,6 +63,7 @@ def test_whom_a_closed_folder_keeps_out(tmp_path: Path) -> None:
     assert may_reach(closed / "data", None)
     assert stand_in(closed, tmp_path) == stand_in(closed, tmp_path)
     assert stand_in(closed, tmp_path) != stand_in(tmp_path, tmp_path)
+    assert not stand_in(closed, tmp_path).exists()
 
 
 def test_ports() -> None:

@@ -2,12 +2,12 @@
 `dev` dies.
 
 `spawn` and `stop` are plain blocking calls, also used for the test servers. `Lines` carries a child's
-output, line by line, into the event loop."""
+output, line by line, into the event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import subprocess
@@ -15,13 +15,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from taskflow.cli.dev.places import Account
 
 _LINE_BYTES_MAX = 64 * 1024
-_PR_SET_PDEATHSIG = 1
-# Loaded before any fork: a child between fork and exec should do as little as can be.
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_LAST_WILL = Path(__file__).with_name("last_will.py")
 
 
 def spawn(
@@ -34,28 +33,24 @@ def spawn(
     cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process that writes to `output`. On Linux it gets `death_signal` if the calling thread dies."""
-    parent = os.getpid()
-
-    def prepare() -> None:
-        if account is not None:
-            os.setgroups([])
-            os.setgid(account.gid)
-            os.setuid(account.uid)
-        if _LIBC is not None:  # after setuid, which clears it
-            _LIBC.prctl(_PR_SET_PDEATHSIG, int(death_signal))
-            if os.getppid() != parent:
-                os._exit(1)
-
+    who = account or Account(-1, -1)
+    wish = [str(word) for word in (int(death_signal), os.getpid(), who.uid, who.gid)]
+    on_linux = sys.platform == "linux"
     return subprocess.Popen(
-        list(command),
+        [sys.executable, "-IS", str(_LAST_WILL), *wish, *command] if on_linux else list(command),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         env=dict(env),
         cwd=cwd,
         start_new_session=True,
-        preexec_fn=prepare,  # noqa: PLW1509 - there is no other door to prctl
+        **({} if on_linux else run_as(account)),
     )
+
+
+def run_as(account: Account | None) -> dict[str, Any]:
+    """The arguments of subprocess that make a process run as `account`."""
+    return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
 def tell(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

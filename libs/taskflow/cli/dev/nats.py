@@ -2,7 +2,8 @@
 token.
 
 Port and token are chosen anew for each `dev` and stay while it runs, so that clients find a restarted
-server again."""
+server again.
+"""
 
 from __future__ import annotations
 

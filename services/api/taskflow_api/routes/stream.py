@@ -34,7 +34,9 @@ _HEADERS = [
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 ]
-LAST_EVENT_ID = whole("last_event_id", 0, _SEQ_MAX, 0, "Where to go on; the header Last-Event-ID goes before")
+LAST_EVENT_ID = whole(
+    "last_event_id", 0, _SEQ_MAX, 0, "Only what came after; the header Last-Event-ID goes before"
+)
 
 
 async def events(call: Call) -> ASGIApp:
@@ -43,7 +45,7 @@ async def events(call: Call) -> ASGIApp:
     if EVENT_STREAM in accept.lower():
         return await _stream(call)
     bound = bind(call.operation.id, call.path["task_id"])
-    after = max(int(decode_cursor(bound, call.query["cursor"]) or 0), call.query["last_event_id"])
+    after = max(int(decode_cursor(bound, call.query["cursor"]) or 0), _resume_point(call))
     limit = call.query["limit"]
     rows = await call.services.reader.events(call.path["task_id"], after)
     if rows is None:
@@ -66,7 +68,7 @@ async def _stream(call: Call) -> ASGIApp:
 
 def _resume_point(call: Call) -> int:
     text = call.header(b"last-event-id")
-    if text is None or text == "":
+    if text is None:
         return int(call.query["last_event_id"])
     if not (text.isascii() and text.isdigit() and len(text) <= 16):
         raise BadHeader("Last-Event-ID: expected the id of an event of this task")
@@ -151,7 +153,7 @@ async def _write(send: Send, body: bytes, *, more: bool = True) -> None:
 
 _LAST_EVENT_ID = Parameter(
     "Last-Event-ID",
-    "Where a stream goes on: the id of the last event seen",
+    "Only what came after: the id of the last event seen",
     {"type": "string", "pattern": "^[0-9]{1,16}$"},
     str,
 )

@@ -1,0 +1,242 @@
+-- What the migrations lead to, for readers; the ranges of ids are made by taskflow.store.partitions.
+-- Written by scripts/dump_schema: do not edit.
+
+CREATE TABLE public.dead_letters (
+    id uuid NOT NULL,
+    task_id uuid NOT NULL,
+    worker_id uuid,
+    created_at timestamp with time zone NOT NULL,
+    handled_at timestamp with time zone,
+    noticed_at timestamp with time zone,
+    resolved_at timestamp with time zone,
+    life integer NOT NULL,
+    attempts integer NOT NULL,
+    type text NOT NULL,
+    queue text NOT NULL,
+    reason text NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    fingerprint text,
+    error json,
+    CONSTRAINT dead_letters_reason CHECK ((reason = ANY (ARRAY['attempts_exhausted'::text, 'permanent'::text, 'poison'::text]))),
+    CONSTRAINT dead_letters_status CHECK ((status = ANY (ARRAY['pending'::text, 'replayed'::text, 'discarded'::text])))
+);
+
+CREATE TABLE public.executions (
+    task_id uuid NOT NULL,
+    worker_id uuid,
+    queued_at timestamp with time zone,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    number integer NOT NULL,
+    life integer NOT NULL,
+    started_seq integer NOT NULL,
+    finished_seq integer,
+    attempt smallint NOT NULL,
+    status text NOT NULL,
+    moved_to text,
+    error json,
+    CONSTRAINT executions_status CHECK ((status = ANY (ARRAY['started'::text, 'succeeded'::text, 'failed'::text, 'timed_out'::text, 'cancelled'::text, 'lost'::text, 'released'::text])))
+)
+PARTITION BY RANGE (task_id);
+
+COMMENT ON TABLE public.executions IS 'One row per try, written when it ends; the running one is read from the task. A row `started` is a try whose task was cancelled and whose handler has not ended yet.';
+
+CREATE TABLE public.idempotency_keys (
+    owner_id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    key text NOT NULL,
+    request_hash bytea NOT NULL,
+    task_ids uuid[] NOT NULL
+);
+
+CREATE TABLE public.queues (
+    name text NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.stat_days (
+    day date NOT NULL,
+    queue text NOT NULL,
+    type text NOT NULL,
+    submitted bigint DEFAULT 0 NOT NULL,
+    completed bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.stat_deltas (
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    n integer NOT NULL,
+    queue text NOT NULL,
+    type text NOT NULL,
+    origin text,
+    target text
+);
+
+CREATE TABLE public.stat_totals (
+    n bigint NOT NULL,
+    queue text NOT NULL,
+    type text NOT NULL,
+    status text NOT NULL
+);
+
+COMMENT ON TABLE public.stat_totals IS 'Tasks by status, with `accepted` and `pruned`: accepted = live + terminal + pruned.';
+
+CREATE TABLE public.task_events (
+    task_id uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    seq integer NOT NULL,
+    kind text NOT NULL,
+    status text,
+    data json
+)
+PARTITION BY RANGE (task_id);
+
+COMMENT ON TABLE public.task_events IS 'History that cannot be derived from the task and its executions: commands, expiry, progress.';
+
+CREATE TABLE public.task_logs (
+    task_id uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    seq integer NOT NULL,
+    number integer NOT NULL,
+    level text NOT NULL,
+    message text NOT NULL
+)
+PARTITION BY RANGE (task_id);
+
+CREATE TABLE public.task_types (
+    name text NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    declared_at timestamp with time zone NOT NULL,
+    timeout_seconds double precision,
+    max_attempts smallint,
+    schema json,
+    retry json
+);
+
+CREATE TABLE public.tasks (
+    id uuid NOT NULL,
+    owner_id uuid NOT NULL,
+    worker_id uuid,
+    created_at timestamp with time zone NOT NULL,
+    run_at timestamp with time zone,
+    due_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    queued_at timestamp with time zone,
+    rung_at timestamp with time zone,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    timeout_seconds double precision NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    seq integer DEFAULT 1 NOT NULL,
+    started_seq integer DEFAULT 0 NOT NULL,
+    number integer DEFAULT 0 NOT NULL,
+    life integer DEFAULT 1 NOT NULL,
+    attempt smallint DEFAULT 0 NOT NULL,
+    max_attempts smallint NOT NULL,
+    losses smallint DEFAULT 0 NOT NULL,
+    snoozes smallint DEFAULT 0 NOT NULL,
+    lane smallint NOT NULL,
+    status text NOT NULL,
+    type text NOT NULL,
+    queue text NOT NULL,
+    name text,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    payload json NOT NULL,
+    result json,
+    error json,
+    progress json,
+    metadata json,
+    retry json NOT NULL,
+    CONSTRAINT tasks_lane CHECK (((lane >= 0) AND (lane <= 3))),
+    CONSTRAINT tasks_status CHECK ((status = ANY (ARRAY['scheduled'::text, 'queued'::text, 'running'::text, 'retrying'::text, 'completed'::text, 'failed'::text, 'cancelled'::text, 'expired'::text])))
+)
+PARTITION BY RANGE (id);
+
+COMMENT ON TABLE public.tasks IS 'What callers asked for. The row is the job; a queued row is also the outbox of its doorbell.';
+
+COMMENT ON COLUMN public.tasks.rung_at IS 'When the doorbell was last rung; infinity: parked, no live worker declares the type.';
+
+COMMENT ON COLUMN public.tasks.version IS 'Grows with every move, never restarts: the guard of every decided move.';
+
+COMMENT ON COLUMN public.tasks.seq IS 'Number of the newest entry of the task''s history (moves, logs, progress).';
+
+COMMENT ON COLUMN public.tasks.started_seq IS 'seq of the present attempt''s start.';
+
+COMMENT ON COLUMN public.tasks.number IS 'Executions so far, over all lives.';
+
+COMMENT ON COLUMN public.tasks.attempt IS 'Attempts of this life spent or under way.';
+
+COMMENT ON COLUMN public.tasks.lane IS '0 critical, 1 high, 2 normal, 3 low.';
+
+CREATE TABLE public.workers (
+    id uuid NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    lease_until timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    pid integer NOT NULL,
+    slots integer NOT NULL,
+    running integer DEFAULT 0 NOT NULL,
+    drain boolean DEFAULT false NOT NULL,
+    host text NOT NULL,
+    version text NOT NULL,
+    queues text[] NOT NULL,
+    types text[] NOT NULL
+);
+
+ALTER TABLE ONLY public.dead_letters
+    ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.dead_letters
+    ADD CONSTRAINT dead_letters_task_life UNIQUE (task_id, life);
+
+ALTER TABLE ONLY public.executions
+    ADD CONSTRAINT executions_pkey PRIMARY KEY (task_id, number);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (owner_id, key);
+
+ALTER TABLE ONLY public.queues
+    ADD CONSTRAINT queues_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY public.stat_days
+    ADD CONSTRAINT stat_days_pkey PRIMARY KEY (day, queue, type);
+
+ALTER TABLE ONLY public.stat_totals
+    ADD CONSTRAINT stat_totals_pkey PRIMARY KEY (queue, type, status);
+
+ALTER TABLE ONLY public.task_events
+    ADD CONSTRAINT task_events_pkey PRIMARY KEY (task_id, seq);
+
+ALTER TABLE ONLY public.task_logs
+    ADD CONSTRAINT task_logs_pkey PRIMARY KEY (task_id, seq);
+
+ALTER TABLE ONLY public.task_types
+    ADD CONSTRAINT task_types_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY public.tasks
+    ADD CONSTRAINT tasks_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.workers
+    ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
+
+CREATE INDEX dead_letters_alike ON public.dead_letters USING btree (fingerprint, id);
+
+CREATE INDEX dead_letters_resolved ON public.dead_letters USING btree (resolved_at) WHERE (status <> 'pending'::text);
+
+CREATE INDEX dead_letters_unhandled ON public.dead_letters USING btree (created_at) WHERE (handled_at IS NULL);
+
+CREATE INDEX executions_open ON ONLY public.executions USING btree (worker_id) WHERE (status = 'started'::text);
+
+CREATE INDEX idempotency_keys_age ON public.idempotency_keys USING btree (created_at);
+
+CREATE INDEX tasks_due ON ONLY public.tasks USING btree (due_at) WHERE (status = ANY (ARRAY['scheduled'::text, 'retrying'::text]));
+
+CREATE INDEX tasks_ended_badly ON ONLY public.tasks USING btree (status, id) WHERE (status = ANY (ARRAY['failed'::text, 'cancelled'::text, 'expired'::text]));
+
+CREATE INDEX tasks_expiring ON ONLY public.tasks USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (status = ANY (ARRAY['scheduled'::text, 'queued'::text, 'retrying'::text])));
+
+CREATE INDEX tasks_queued ON ONLY public.tasks USING btree (queue, lane, rung_at) WHERE (status = 'queued'::text);
+
+CREATE INDEX tasks_running ON ONLY public.tasks USING btree (worker_id) WHERE (status = 'running'::text);
