@@ -41,7 +41,9 @@ def test_a_due_time_goes_with_retrying_alone_and_is_never_past(
 
 
 @given(claims(), outcomes, rolls, limits)
-def test_a_letter_goes_with_failed_alone(task: Claimed, outcome: Outcome, roll: float, losses_max: int) -> None:
+def test_a_letter_goes_with_failed_alone(
+    task: Claimed, outcome: Outcome, roll: float, losses_max: int
+) -> None:
     decision = judged(task, outcome, roll, losses_max)
     assert (decision.bury is not None) == (decision.status is Status.FAILED)
     assert decision.status is not Status.FAILED or decision.error is not None

@@ -219,7 +219,9 @@ class Answer(NamedTuple):
 class Load:
     """Callers that submit tasks one after another, each with an idempotency key, and keep every answer."""
 
-    def __init__(self, system: System, body: dict[str, Any], *, callers: int = 2, pause: float = 0.01) -> None:
+    def __init__(
+        self, system: System, body: dict[str, Any], *, callers: int = 2, pause: float = 0.01
+    ) -> None:
         self._url = system.facts()["api_url"]
         self._body = body
         self._pause = pause

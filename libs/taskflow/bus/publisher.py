@@ -45,14 +45,6 @@ async def ring(bus: Bus, doorbells: Sequence[Doorbell]) -> int:
     return await _confirmed(sent)
 
 
-async def ring_ids(bus: Bus, subject: str, ids: Sequence[str], stamp: str) -> None:
-    """Announce ids again under the stamp of the delivery they came with; returns when confirmed."""
-    with translated():
-        await bus.jetstream.publish(
-            subject, "\n".join(ids).encode(), timeout=CONFIRM_SECONDS, headers={STAMP_HEADER: stamp}
-        )
-
-
 async def publish_notice(bus: Bus, payload: bytes, message_id: str) -> None:
     """Announce a dead letter."""
     with translated():

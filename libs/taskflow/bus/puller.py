@@ -17,9 +17,8 @@ from typing import Self
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from taskflow.bus.connect import Bus, nats_headers
+from taskflow.bus.connect import Bus
 from taskflow.bus.errors import BusAway
-from taskflow.bus.topology import STAMP_HEADER
 from taskflow.kit.logging import get_logger
 
 log = get_logger(__name__)
@@ -32,25 +31,31 @@ _ID = re.compile(rb"(?<!\S)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\S)")
 class Delivery:
     """One bus message in this worker's hands, with its own ack."""
 
-    __slots__ = ("_bus", "_reply", "ids", "payload", "settled", "stamp", "subject", "untried")
+    __slots__ = (
+        "_bus",
+        "_reply",
+        "deliveries",
+        "ids",
+        "payload",
+        "sequence",
+        "settled",
+        "subject",
+        "untried",
+    )
 
     def __init__(self, bus: Bus, message: Msg) -> None:
         self._bus = bus
         self._reply = message.reply
         self.subject = message.subject
         self.payload = message.data
-        self.stamp: str = nats_headers(message).get(STAMP_HEADER, "0")
         # Whatever else somebody publishes must not reach a statement, whose refusal would end every worker in turn.
         self.ids = [found.decode() for found in _ID.findall(message.data)]
         self.untried = len(self.ids)
-        self.settled = False
-
-    @property
-    def deliveries(self) -> int:
-        """How often this message has been delivered, this time included: a token of its ack subject (ADR-15)."""
-        tokens = self._reply.split(".")
+        # Tokens of its ack subject (ADR-15): how often it has been delivered, and its place in the stream.
+        tokens = (message.reply or "").split(".")
         place = 4 if len(tokens) == 9 else 6
-        return int(tokens[place]) if len(tokens) > place else 1
+        self.deliveries, self.sequence = map(int, tokens[place : place + 2])
+        self.settled = False
 
     async def ack(self) -> None:
         """Done with it: the message goes."""

@@ -77,12 +77,29 @@ class Claimer:
         while True:
             await self._woken.wait()
             self._woken.clear()
+            if doubtful := intake.doubtful():
+                await self._sort_out(intake, doubtful)
             while (free := self._slots.free) > 0 and (entries := intake.take(min(free, CLAIMS_MAX))):
                 await self._claim(intake, entries)
             if len(intake) and self._slots.free <= 0:
                 await intake.tidy()
             else:
                 await intake.rearm()
+
+    async def _sort_out(self, intake: Intake, doubtful: list[Entry]) -> None:
+        """Of messages that came again, let the ids wait that are still queued; the others are done with."""
+        ids = sorted({entry.id for entry in doubtful})
+        try:
+            rows = await self._line.run(lambda conn: moves.read_remainder(conn, self._identity.id, ids))
+        except Unavailable as error:
+            log.warning("ids not sorted out", count=len(ids), error=str(error))
+            await intake.give_back(doubtful, AWAY_DELAY_SECONDS)
+            return
+        waiting = {task_id for task_id, row in rows.items() if self._waits(row)}
+        intake.admit([entry for entry in doubtful if entry.id in waiting])
+        for entry in doubtful:
+            if entry.id not in waiting:
+                await intake.settle(entry)
 
     async def _claim(self, intake: Intake, entries: list[Entry]) -> None:
         ids = sorted({entry.id for entry in entries})

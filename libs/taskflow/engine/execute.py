@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 from taskflow.domain.attempt import Cancelled, Outcome, Released
 from taskflow.domain.task import Claimed
@@ -92,12 +93,12 @@ class Executor:
     async def _run_alone(self, task: Claimed) -> Outcome:
         """In a process of its own, once there is room for one; a task that waits for that can still be stopped."""
         key = (task.id, task.version)
-        stopped = self._waiting[key] = asyncio.get_running_loop().create_future()
+        stopped: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting[key] = stopped
         turn = asyncio.create_task(self._isolated.acquire())
         try:
-            await asyncio.wait(
-                {turn, stopped}, timeout=ISOLATED_WAIT_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
-            )
+            either: set[asyncio.Future[Any]] = {turn, stopped}
+            await asyncio.wait(either, timeout=ISOLATED_WAIT_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
             if stopped.done():
                 return stopped.result()
             if not turn.done():

@@ -14,8 +14,6 @@ from contextlib import AsyncExitStack
 from typing import NamedTuple, Self
 
 from taskflow.bus.connect import Bus
-from taskflow.bus.errors import BusAway
-from taskflow.bus.publisher import ring_ids
 from taskflow.bus.puller import Delivery, Puller
 from taskflow.bus.streams import ensure_task_consumer
 from taskflow.domain.task import Lane
@@ -60,6 +58,7 @@ class Intake:
         self._free_slots = free_slots
         self._on_arrival = on_arrival
         self._heaps: list[deque[Entry]] = [deque() for _ in Lane]
+        self._doubtful: list[Entry] = []
         self.paused: set[str] = set()
         self._refusals: set[asyncio.Task[None]] = set()
         self._open = False
@@ -131,12 +130,27 @@ class Intake:
             await entry.delivery.ack()
 
     async def give_back(self, entries: Sequence[Entry], delay_seconds: float) -> None:
-        """Return entries to the bus. Ids of a message that was tried in part go out as a new one under its stamp."""
-        parts: dict[int, list[Entry]] = {}
+        """Return the messages of entries to the bus, whole, so that they keep their place and their stamp.
+
+        Ids that were tried already come again with the rest; `doubtful` is where they are sorted out.
+        """
+        for delivery in {id(entry.delivery): entry.delivery for entry in entries}.values():
+            await delivery.nak(delay_seconds)
+
+    def doubtful(self) -> list[Entry]:
+        """Ids of messages that came again, some of which may have been tried. `admit` those that still wait."""
+        doubtful, self._doubtful = self._doubtful, []
+        return doubtful
+
+    def admit(self, entries: Sequence[Entry]) -> None:
+        """Let entries wait here for a slot, in the order of the stream: what was given back comes before the younger."""
         for entry in entries:
-            parts.setdefault(id(entry.delivery), []).append(entry)
-        for part in parts.values():
-            await self._return(part[0].delivery, [entry.id for entry in part], delay_seconds)
+            heap, sequence = self._heaps[entry.lane], entry.delivery.sequence
+            if not heap or heap[-1].delivery.sequence <= sequence:
+                heap.append(entry)
+            else:
+                younger = (n for n, other in enumerate(heap) if other.delivery.sequence > sequence)
+                heap.insert(next(younger), entry)
 
     async def rearm(self) -> None:
         """Ask each lane for what could start soon: free slots, and what frees within 50 ms at the present rate."""
@@ -172,7 +186,8 @@ class Intake:
         return self._drop(lambda _: True)
 
     def _drop(self, unwanted: Callable[[Entry], bool]) -> list[Entry]:
-        dropped: list[Entry] = []
+        dropped = [entry for entry in self._doubtful if unwanted(entry)]
+        self._doubtful = [entry for entry in self._doubtful if not unwanted(entry)]
         for lane, heap in enumerate(self._heaps):
             if any(unwanted(entry) for entry in heap):
                 dropped += [entry for entry in heap if unwanted(entry)]
@@ -188,19 +203,6 @@ class Intake:
         self._refusals.add(refusal)
         refusal.add_done_callback(self._refusals.discard)
 
-    async def _return(self, delivery: Delivery, ids: list[str], delay_seconds: float) -> None:
-        if len(ids) == len(delivery.ids):
-            await delivery.nak(delay_seconds)
-            return
-        try:
-            await ring_ids(self._bus, delivery.subject, ids, delivery.stamp)
-        except BusAway as error:
-            log.warning("doorbells left to the healer", count=len(ids), error=str(error))
-            return
-        delivery.untried -= len(ids)
-        if delivery.untried <= 0:
-            await delivery.ack()
-
     def _puller(self, lane: int, queue: str, park_seconds: float) -> Puller:
         def delivered(_puller: Puller, delivery: Delivery) -> None:
             if not delivery.ids or queue in self.paused or not self._open:
@@ -208,7 +210,11 @@ class Intake:
                 return
             since = time.monotonic()
             self._ids_per_message += (len(delivery.ids) - self._ids_per_message) * 0.1
-            self._heaps[lane].extend(Entry(value, lane, queue, delivery, since) for value in delivery.ids)
+            entries = [Entry(value, lane, queue, delivery, since) for value in delivery.ids]
+            if len(entries) > 1 and delivery.deliveries > 1:
+                self._doubtful += entries
+            else:
+                self.admit(entries)
             self._on_arrival()
 
         async def missing() -> None:

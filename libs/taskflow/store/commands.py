@@ -1,4 +1,4 @@
-"""What callers command: cancel, retry, replay. One statement each, guarded by status, never by a version read before."""
+"""What callers command: cancel, retry, replay. Guarded by status in one statement, never by a version read before."""
 
 from __future__ import annotations
 
@@ -99,6 +99,12 @@ SELECT id, seq, version, status, type, queue, lane, origin, worker_id, rung_at F
 
 RETRY_TASKS = "-- store.commands.retry_tasks" + _RETRY
 
+# $1 task id uuid[] (sorted)
+# Goes before a retry: so that its statement sees what stands once the tasks are ours, the dead letter of one that failed
+# a moment ago included, and so that all take the task's lock before the letter's.
+LOCK_TASKS = """-- store.commands.lock_tasks
+SELECT id FROM tasks WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"""
+
 
 async def cancel_tasks(conn: Conn, ids: list[str], *, actor: str) -> list[Commanded]:
     """Cancel what is live of these; returns the moves made."""
@@ -110,7 +116,9 @@ async def retry_tasks(
     conn: Conn, ids: list[str], *, actor: str, letter_id: str | None = None, payload: str | None = None
 ) -> list[Commanded]:
     """Queue again what may be; returns the moves made."""
-    rows = await conn.fetch(RETRY_TASKS, sorted(ids), actor, letter_id, payload)
+    async with conn.transaction():
+        await conn.execute(LOCK_TASKS, sorted(ids))
+        rows = await conn.fetch(RETRY_TASKS, sorted(ids), actor, letter_id, payload)
     return [_commanded(row) for row in rows]
 
 

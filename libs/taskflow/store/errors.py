@@ -16,6 +16,10 @@ from taskflow.kit.batcher import Verdict
 
 _PASSING = ("08", "53", "57", "40", "55P03")
 _DATA = ("21", "22", "23", "54")
+# InternalClientError: a connection that was ended while idle still has the server's farewell in its buffer.
+_LOST = (
+    asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError, asyncio.IncompleteReadError,
+)  # fmt: skip
 
 
 class DatabaseAway(Unavailable):
@@ -47,7 +51,7 @@ def translated() -> Iterator[None]:
         raise _translate(error) from error
     except (asyncpg.DataError, UnicodeEncodeError) as error:
         raise Unstorable(str(error)) from error
-    except (asyncpg.InterfaceError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+    except _LOST as error:
         raise DatabaseAway(f"PostgreSQL cannot be reached: {error}", retry_after_seconds=1) from error
 
 

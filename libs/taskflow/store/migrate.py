@@ -21,6 +21,10 @@ from taskflow.store.partitions import ensure_ranges_ahead
 log = get_logger(__name__)
 
 
+_AWAY = ("dial ", "refused", "the database system is", "too many clients", "connection reset")
+"""What dbmate says of a server that cannot be reached, or not yet."""
+
+
 class MigrationFailed(Exception):
     """A migration could not be applied."""
 
@@ -54,7 +58,7 @@ async def run_dbmate(database_url: str, *arguments: str, env: dict[str, str] | N
     if process.returncode == 0:
         log.info("schema is up to date", applied=text.count("Applied:"))
         return
-    if "connect" in text or "refused" in text or "starting up" in text:
+    if any(sign in text.rpartition("Error:")[2] for sign in _AWAY):
         raise Unavailable(f"PostgreSQL cannot be reached: {text}")
     raise MigrationFailed(text)
 

@@ -15,7 +15,7 @@ class Scan(NamedTuple):
     """How a plan reads a range: of which table, and by which of the table's indexes (None: it reads all of it)."""
 
     table: str
-    index: str | None
+    by: str | None
 
 
 async def scans(conn: asyncpg.Connection, sql: str, arguments: str) -> set[Scan]:

@@ -9,11 +9,13 @@ import pytest
 from tests.contract.store import world
 from tests.contract.store.conftest import Connect
 from tests.contract.store.world import DONE, FAILED, LOST
+from tests.support.waiting import wait_until
 
 from taskflow.domain.transitions import LIVE, Status
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
 from taskflow.store.commands import cancel_tasks, retry_tasks
+from taskflow.store.dead_letters import discard_letter
 from taskflow.store.history import Line, append_lines
 
 
@@ -101,7 +103,9 @@ async def test_of_many_parallel_retries_one_counts(conn: asyncpg.Connection, con
     assert {r["life"] for r in await conn.fetch("SELECT life FROM tasks")} == {2}
 
 
-async def test_cancel_and_claim_race_to_one_winner_by_version(conn: asyncpg.Connection, connect: Connect) -> None:
+async def test_cancel_and_claim_race_to_one_winner_by_version(
+    conn: asyncpg.Connection, connect: Connect
+) -> None:
     worker, other = await world.start_worker(conn), await connect()
     for _ in range(15):
         ids = await world.submit(conn, 20)
@@ -129,7 +133,9 @@ async def test_cancel_and_record_race_to_one_winner(conn: asyncpg.Connection, co
         assert sorted([*recorded, *(c.moved.id for c in cancelled)]) == sorted(ids)
         for task in tasks:
             [one] = await world.executions(conn, task.id)
-            assert one[3:] == (("succeeded", "completed") if task.id in recorded else ("started", "cancelled"))
+            assert one[3:] == (
+                ("succeeded", "completed") if task.id in recorded else ("started", "cancelled")
+            )
 
 
 async def test_a_replay_by_letter_needs_the_letter_of_this_life(conn: asyncpg.Connection) -> None:
@@ -164,6 +170,41 @@ async def test_parallel_replays_of_one_letter_are_one(conn: asyncpg.Connection, 
         assert (await world.row(conn, task_id))["life"] == 2
         for line in lines:
             await line.close()
+
+
+async def test_a_retry_that_waited_for_the_failure_marks_its_letter_too(
+    conn: asyncpg.Connection, connect: Connect
+) -> None:
+    """The letter is written while the retry waits for the row: it must be seen all the same."""
+    [task] = await world.run(conn)
+    other = await connect()
+    async with conn.transaction():
+        await world.end(conn, [task], world.PERMANENT)
+        retry = asyncio.create_task(retry_tasks(other, [task.id], actor="x"))
+        await wait_until(lambda: _waits_for_a_lock(conn), "the retry waits")
+    assert [command.new_life for command in await retry] == [True]
+    letter = await conn.fetchrow("SELECT life, status FROM dead_letters")
+    assert letter is not None
+    assert tuple(letter) == (1, "replayed")
+
+
+async def _waits_for_a_lock(conn: asyncpg.Connection) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(await conn.fetchval(waiting))
+
+
+async def test_a_discard_and_a_replay_of_one_letter_are_one(
+    conn: asyncpg.Connection, connect: Connect
+) -> None:
+    other = await connect()
+    for _ in range(15):
+        [task_id] = await world.bury(conn)
+        letter = str(await conn.fetchval("SELECT id FROM dead_letters WHERE task_id = $1", task_id))
+        replayed, discarded = await asyncio.gather(
+            retry_tasks(conn, [task_id], actor="l", letter_id=letter), discard_letter(other, letter)
+        )
+        assert len(replayed) + (discarded is not None) == 1
+        assert await world.status(conn, task_id) == ("queued" if replayed else "failed")
 
 
 async def test_unknown_ids_are_no_matter(conn: asyncpg.Connection) -> None:

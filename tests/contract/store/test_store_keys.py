@@ -20,7 +20,9 @@ def key(name: str, *task_ids: str, owner: str = LOCAL_OWNER, request: bytes = b"
     return Key(owner, name, request, list(task_ids))
 
 
-async def test_twenty_parallel_callers_of_one_key_make_one_task(conn: asyncpg.Connection, connect: Connect) -> None:
+async def test_twenty_parallel_callers_of_one_key_make_one_task(
+    conn: asyncpg.Connection, connect: Connect
+) -> None:
     lines = [await connect() for _ in range(20)]
 
     async def call(line: asyncpg.Connection) -> str:
@@ -37,7 +39,9 @@ async def test_twenty_parallel_callers_of_one_key_make_one_task(conn: asyncpg.Co
     assert [str(r["id"]) for r in await conn.fetch("SELECT id FROM tasks")] == [answers[0]]
 
 
-async def test_keys_of_a_batch_in_any_order_do_not_deadlock(conn: asyncpg.Connection, connect: Connect) -> None:
+async def test_keys_of_a_batch_in_any_order_do_not_deadlock(
+    conn: asyncpg.Connection, connect: Connect
+) -> None:
     lines = [await connect() for _ in range(4)]
     names = [f"k{n}" for n in range(100)]
 

@@ -78,7 +78,9 @@ async def test_the_first_stamp_stays(conn: asyncpg.Connection) -> None:
     assert all(letter.handled_at for letter in found.values())
 
 
-async def test_unhandled_letters_are_announced_again_at_intervals(conn: asyncpg.Connection, connect: Connect) -> None:
+async def test_unhandled_letters_are_announced_again_at_intervals(
+    conn: asyncpg.Connection, connect: Connect
+) -> None:
     ids = await failed(conn, "a", 5)
     handled = await failed(conn, "b")
     await dead_letters.stamp_letters(conn, {handled[0]: "f"})

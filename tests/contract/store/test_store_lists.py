@@ -18,7 +18,12 @@ from taskflow.store.tasks import insert_tasks, list_tasks, read_statuses
 
 
 async def listed(
-    conn: asyncpg.Connection, *, limit: int = 200, before: str | None = None, full: bool = False, **fields: Any
+    conn: asyncpg.Connection,
+    *,
+    limit: int = 200,
+    before: str | None = None,
+    full: bool = False,
+    **fields: Any,
 ) -> list[Task]:
     return await list_tasks(
         conn, TaskFilters(**fields), limit=limit, before=before, payload=full, result=full

@@ -25,7 +25,9 @@ PAYLOAD = '{"z":1,"a":1.0,"b":1e400,"c":100000000000000000000000,"d":"x\\u0000y"
 
 
 async def test_a_submitted_task_is_queued_and_its_doorbell_due(conn: asyncpg.Connection) -> None:
-    task = world.new_task(payload=PAYLOAD, tags=["a", 'b"c'], metadata='{"m":1}', name="n", lane=0, queue="mail")
+    task = world.new_task(
+        payload=PAYLOAD, tags=["a", 'b"c'], metadata='{"m":1}', name="n", lane=0, queue="mail"
+    )
     [made] = await insert_tasks(conn, [task])
     row = await world.row(conn, task.id)
     assert (made.status, made.lane, made.queue, made.type) == ("queued", 0, "mail", "demo")
@@ -61,7 +63,13 @@ async def test_a_task_for_later_is_scheduled(conn: asyncpg.Connection) -> None:
 
 
 async def test_an_unstorable_task_is_refused_as_such(conn: asyncpg.Connection) -> None:
-    for fields in ({"name": "a\0b"}, {"tags": ["\0"]}, {"payload": "{"}, {"metadata": "nope"}, {"queue": "\ud800"}):
+    for fields in (
+        {"name": "a\0b"},
+        {"tags": ["\0"]},
+        {"payload": "{"},
+        {"metadata": "nope"},
+        {"queue": "\ud800"},
+    ):
         with pytest.raises(Unstorable), translated():
             await insert_tasks(conn, [world.new_task(**fields)])
     assert await conn.fetchval("SELECT count(*) FROM tasks") == 0
@@ -80,7 +88,9 @@ async def test_a_claim_hands_over_all_that_an_attempt_needs(conn: asyncpg.Connec
     assert await world.executions(conn, task.id) == []
 
 
-async def test_of_two_concurrent_claims_each_task_is_won_once(conn: asyncpg.Connection, connect: Connect) -> None:
+async def test_of_two_concurrent_claims_each_task_is_won_once(
+    conn: asyncpg.Connection, connect: Connect
+) -> None:
     ids = await world.submit(conn, 300)
     lines = [await connect() for _ in range(4)]
     workers = [await world.start_worker(conn) for _ in lines]
@@ -200,7 +210,12 @@ async def test_failing_for_good_writes_the_dead_letter_with_it(conn: asyncpg.Con
     letter = await conn.fetchrow("SELECT * FROM dead_letters")
     assert letter is not None
     assert (str(letter["id"]), str(letter["task_id"])) == (recorded.letter_id, task.id)
-    assert (letter["life"], letter["attempts"], letter["reason"], letter["status"]) == (1, 1, "permanent", "pending")
+    assert (letter["life"], letter["attempts"], letter["reason"], letter["status"]) == (
+        1,
+        1,
+        "permanent",
+        "pending",
+    )
     assert (letter["queue"], letter["type"], str(letter["worker_id"])) == ("mail", "demo", task.worker_id)
     assert msgspec.json.decode(letter["error"])["type"] == "ValueError"
     assert letter["handled_at"] is None
@@ -208,7 +223,11 @@ async def test_failing_for_good_writes_the_dead_letter_with_it(conn: asyncpg.Con
 
 async def test_one_bad_row_is_told_apart_from_its_batch(conn: asyncpg.Connection) -> None:
     good, bad = await world.run(conn, 2)
-    for outcome in (Succeeded("NaN"), Succeeded('"\0"'), Failed(msgspec.structs.replace(ERROR, message="\ud800"))):
+    for outcome in (
+        Succeeded("NaN"),
+        Succeeded('"\0"'),
+        Failed(msgspec.structs.replace(ERROR, message="\ud800")),
+    ):
         with pytest.raises((Unstorable, msgspec.EncodeError, UnicodeError)), translated():
             await record_outcomes(conn, [_record(good, DONE), _record(bad, outcome)])
     assert await world.status(conn, good.id) == "running"
@@ -219,7 +238,11 @@ async def test_one_bad_row_is_told_apart_from_its_batch(conn: asyncpg.Connection
 async def test_cancel_of_a_running_task_leaves_its_try_open_until_it_ends(conn: asyncpg.Connection) -> None:
     [task] = await world.run(conn)
     [command] = await cancel_tasks(conn, [task.id], actor="someone")
-    assert (command.origin, command.worker_id, command.moved.status) == ("running", task.worker_id, "cancelled")
+    assert (command.origin, command.worker_id, command.moved.status) == (
+        "running",
+        task.worker_id,
+        "cancelled",
+    )
     assert await world.executions(conn, task.id) == [(1, 1, 1, "started", "cancelled")]
     assert await world.end(conn, [task], DONE) == {}
     assert await world.status(conn, task.id) == "cancelled"

@@ -43,6 +43,7 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.workers.beat": {RUNNING},
     "store.catalog.read_queues": {QUEUED},
     "store.commands.cancel_tasks": PKEY,
+    "store.commands.lock_tasks": PKEY,
     "store.commands.retry_tasks": PKEY,
     "store.history.append_lines": PKEY,
     "store.history.read_executions": {*PKEY, Scan("executions", "executions_pkey")},
@@ -85,7 +86,9 @@ def stage(request: pytest.FixtureRequest, databases: real.Databases) -> Iterator
 async def _prepare(url: str, *, full: bool) -> None:
     async with Database(url, application="test") as database:
         conn = await database.open_connection(hot=True)
-        ranges = await conn.fetch("SELECT oid::regclass::text AS name FROM pg_class WHERE relispartition AND relkind = 'r'")
+        ranges = await conn.fetch(
+            "SELECT oid::regclass::text AS name FROM pg_class WHERE relispartition AND relkind = 'r'"
+        )
         for row in ranges:
             await conn.execute(f"ALTER TABLE {row['name']} SET (autovacuum_enabled = off)")
         if full:
@@ -126,7 +129,7 @@ async def test_a_statement_goes_in_by_its_index(hot: asyncpg.Connection, name: s
 
 async def test_no_statement_reads_a_whole_range(hot: asyncpg.Connection) -> None:
     whole = {name: found for name in STATEMENTS
-             if (found := {scan for scan in await planned(hot, name) if scan.index is None})}  # fmt: skip
+             if (found := {scan for scan in await planned(hot, name) if scan.by is None})}  # fmt: skip
     assert whole == {}
 
 

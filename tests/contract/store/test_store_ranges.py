@@ -13,7 +13,14 @@ from tests.contract.store.conftest import Connect
 from taskflow.kit.ids import first_id_at, new_id
 from taskflow.store import partitions
 from taskflow.store.errors import NoRange, translated
-from taskflow.store.partitions import RANGE, TABLES, ensure_ranges, ensure_ranges_ahead, ensure_ranges_of, range_start
+from taskflow.store.partitions import (
+    RANGE,
+    TABLES,
+    ensure_ranges,
+    ensure_ranges_ahead,
+    ensure_ranges_of,
+    range_start,
+)
 from taskflow.store.tasks import insert_tasks
 
 FAR = datetime(2031, 3, 1, tzinfo=UTC)
@@ -40,12 +47,16 @@ async def test_an_id_without_a_range_is_refused_until_it_is_made(conn: asyncpg.C
     assert await conn.fetchval("SELECT count(*) FROM tasks") == 0
     assert await ensure_ranges_of(conn, [task.id, new_id()]) == len(TABLES)
     assert await ensure_ranges_of(conn, [task.id]) == 0
-    [claimed] = await world.claim(conn, await world.start_worker(conn), [r.id for r in await insert_tasks(conn, [task])])
+    [claimed] = await world.claim(
+        conn, await world.start_worker(conn), [r.id for r in await insert_tasks(conn, [task])]
+    )
     await world.end(conn, [claimed], world.DONE)
     assert await world.executions(conn, task.id) == [(1, 1, 1, "succeeded", "completed")]
 
 
-async def test_several_makers_at_once_make_each_range_once(conn: asyncpg.Connection, connect: Connect) -> None:
+async def test_several_makers_at_once_make_each_range_once(
+    conn: asyncpg.Connection, connect: Connect
+) -> None:
     lines = [conn, *[await connect() for _ in range(4)]]
     moments = [FAR + RANGE * step for step in range(10, 13)]
     made = await asyncio.gather(*(ensure_ranges(line, moments) for line in lines))
@@ -74,7 +85,8 @@ async def test_a_range_looks_like_its_table(conn: asyncpg.Connection) -> None:
 
 async def ranges(conn: asyncpg.Connection, table: str) -> list[str]:
     rows = await conn.fetch(
-        "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::text::regclass ORDER BY 1", table
+        "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::text::regclass ORDER BY 1",
+        table,
     )
     assert partitions.TABLES
     return [row["name"].removeprefix(table) for row in rows]

@@ -33,7 +33,9 @@ async def check(conn: asyncpg.Connection) -> Counter[str]:
     async with conn.transaction(isolation="repeatable_read"):
         told = await totals(conn)
         real = await conn.fetch("SELECT queue, type, status, count(*) AS n FROM tasks GROUP BY 1, 2, 3")
-        by_key = {(t.queue, t.type, t.status): t.n for t in await stats.read_totals(conn) if t.status in STATUSES}
+        by_key = {
+            (t.queue, t.type, t.status): t.n for t in await stats.read_totals(conn) if t.status in STATUSES
+        }
     assert {(r["queue"], r["type"], r["status"]): r["n"] for r in real} == by_key
     assert told["accepted"] == sum(told[status] for status in STATUSES) + told["pruned"]
     return told
@@ -55,7 +57,9 @@ async def test_every_kind_of_move_is_counted(conn: asyncpg.Connection) -> None:
         assert await check(conn) == before
     assert await conn.fetchval("SELECT count(*) FROM stat_deltas") == 0
 
-    await conn.execute("UPDATE tasks SET finished_at = now() - interval '1 day' WHERE finished_at IS NOT NULL")
+    await conn.execute(
+        "UPDATE tasks SET finished_at = now() - interval '1 day' WHERE finished_at IS NOT NULL"
+    )
     horizon = first_id_at(now() + timedelta(hours=1))
     gone = await tending.prune_tasks(conn, before_id=horizon, keep_seconds=60, limit=100)
     after = await check(conn)
@@ -63,7 +67,9 @@ async def test_every_kind_of_move_is_counted(conn: asyncpg.Connection) -> None:
     assert after["accepted"] == 25
 
 
-async def test_the_law_holds_while_everything_happens_at_once(conn: asyncpg.Connection, connect: Connect) -> None:
+async def test_the_law_holds_while_everything_happens_at_once(
+    conn: asyncpg.Connection, connect: Connect
+) -> None:
     dice = random.Random(7)
     ids: list[str] = []
     stop = asyncio.Event()

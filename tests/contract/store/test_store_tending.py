@@ -34,7 +34,11 @@ async def test_what_is_due_is_queued_and_what_is_too_late_expires(conn: asyncpg.
     }  # fmt: skip
     for task_id, item in turned.items():
         row = await world.row(conn, task_id)
-        assert (row["status"], row["version"], row["seq"]) == (item.moved.status, item.moved.version, item.moved.seq)
+        assert (row["status"], row["version"], row["seq"]) == (
+            item.moved.status,
+            item.moved.version,
+            item.moved.seq,
+        )
         assert row["due_at"] is None
         assert item.rung_at == (row["rung_at"] if row["status"] == "queued" else None)
         assert (row["finished_at"] is not None) == (row["status"] == "expired")
@@ -81,7 +85,11 @@ async def test_tasks_of_dead_and_unknown_workers_are_found(conn: asyncpg.Connect
     await conn.execute("DELETE FROM workers WHERE id = $1", pruned.worker_id)
     await workers.end(conn, ended.worker_id)
     found = await tending.find_untended(conn, 100, MARGIN)
-    assert [(task.id, live) for task, live in found] == [(lost.id, False), (pruned.id, False), (ended.id, False)]
+    assert [(task.id, live) for task, live in found] == [
+        (lost.id, False),
+        (pruned.id, False),
+        (ended.id, False),
+    ]
     task = found[0][0]
     assert (task.worker_id, task.version, task.attempt, task.number) == (lost.worker_id, 2, 1, 1)
     assert len(await tending.find_untended(conn, 2, MARGIN)) == 2
@@ -114,7 +122,9 @@ async def test_a_workers_claims_as_postgres_believes_them(conn: asyncpg.Connecti
     assert await tending.read_claims(conn, new_id(), [one.id]) == []
 
 
-async def test_tries_of_cancelled_tasks_are_closed_when_their_worker_is_gone(conn: asyncpg.Connection) -> None:
+async def test_tries_of_cancelled_tasks_are_closed_when_their_worker_is_gone(
+    conn: asyncpg.Connection,
+) -> None:
     [gone], [here] = await world.run(conn), await world.run(conn)
     await cancel_tasks(conn, [gone.id, here.id], actor="x")
     await world.end_lease(conn, gone.worker_id)

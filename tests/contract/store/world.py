@@ -97,7 +97,8 @@ async def status(conn: Conn, task_id: str) -> str:
 async def executions(conn: Conn, task_id: str) -> list[tuple[int, int, int, str, str | None]]:
     """number, life, attempt, status, moved_to of every row of executions."""
     rows = await conn.fetch(
-        "SELECT number, life, attempt, status, moved_to FROM executions WHERE task_id = $1 ORDER BY number", task_id
+        "SELECT number, life, attempt, status, moved_to FROM executions WHERE task_id = $1 ORDER BY number",
+        task_id,
     )
     return [tuple(r) for r in rows]
 

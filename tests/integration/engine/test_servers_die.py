@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import time
 from collections import Counter
+from contextlib import suppress
 
 import httpx
 import pytest
+from tests.integration.engine.conftest import LEASE_SECONDS
 from tests.support.chaos import PIDS_KEPT, Books, Load, kill, rung_again, since, until_replaced
 from tests.support.systems import System
 from tests.support.waiting import wait_until_sync
@@ -74,7 +78,9 @@ def test_postgres_is_killed_under_load(system: System, truth: Books) -> None:
         wait_until_sync(lambda: load.answers[-1].status == 202, "submits are accepted again", 30)
         load.until_accepted(50)
         repeated = _repeat(system, load)
-    seen = Counter((a.status, a.body.get("code") if isinstance(a.body, dict) else a.body) for a in load.answers)
+    seen = Counter(
+        (a.status, a.body.get("code") if isinstance(a.body, dict) else a.body) for a in load.answers
+    )
     print("answers:", dict(seen))
     assert {answer.status for answer in load.answers} <= {202, 503}, seen
     assert all(answer.retry_after for answer in load.answers if answer.status == 503)
@@ -88,6 +94,38 @@ def test_postgres_is_killed_under_load(system: System, truth: Books) -> None:
     assert {status for each in tries.values() for status in each} <= {"succeeded", "released", "lost"}
     assert kept_pids(system) == pids
     truth.balance()
+
+
+def test_an_outage_longer_than_a_lease_costs_healthy_workers_nothing(system: System, truth: Books) -> None:
+    """Nobody could renew, so nobody is dead: what runs goes on, though it may start only once."""
+    log = since(system.log)
+    pids = kept_pids(system)
+    postgres = system.facts()["pids"]["postgres"]
+    ids = system.submit_many([{"type": "nap", "payload": {"seconds": 9}, "max_attempts": 1}] * 12)
+    wait_until_sync(lambda: truth.statuses(ids) == {"running": 12}, "all run", 10)
+    backends = [
+        row["pid"]
+        for row in truth.rows("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
+    ]
+    held = [postgres, *backends]
+    for pid in held:
+        _signal(pid, signal.SIGSTOP)
+    stopped_at = time.monotonic()
+    try:
+        wait_until_sync(lambda: time.monotonic() - stopped_at > 2.5 * LEASE_SECONDS, "leases are over", 10)
+    finally:
+        for pid in held:
+            _signal(pid, signal.SIGCONT)
+    truth.until_all("completed", ids, 20)
+    assert set(map(tuple, truth.tries(ids).values())) == {("succeeded",)}
+    assert kept_pids(system) == pids
+    assert "rescued" not in log()
+    truth.balance()
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        kill(pid, number)
 
 
 def test_every_connection_is_terminated_five_times_under_load(system: System, truth: Books) -> None:

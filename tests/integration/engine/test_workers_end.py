@@ -90,7 +90,9 @@ def test_a_worker_that_stood_still_changes_nothing_and_works_on_under_another_id
 ) -> None:
     ids = system.submit_many([{"type": "nap", "payload": {"seconds": 2.5}}] * 15)
     pid = busiest(system, truth)
-    (old_id,) = {w["id"] for w in system.get("/workers")["items"] if w["pid"] == pid and w["status"] == "live"}
+    (old_id,) = {
+        w["id"] for w in system.get("/workers")["items"] if w["pid"] == pid and w["status"] == "live"
+    }
     kill(pid, signal.SIGSTOP)
     try:
         lost = truth.running_on(pid)
@@ -126,7 +128,7 @@ def test_tasks_that_lost_their_worker_wait_for_a_process_of_their_own_without_be
     """They run a few at a time; those that wait may be cancelled, and their waiting is no timeout."""
     queue = {"WORKER_QUEUES": "frail", "WORKER_LEASE": f"{LEASE_SECONDS}s", "HANDLER_GRACE": "1s",
              "WORKER_IMPORTS": "tests.support.handlers"}  # fmt: skip
-    nap = {"type": "nap", "queue": "frail", "payload": {"seconds": 3}, "timeout_seconds": 4}
+    nap = {"type": "nap", "queue": "frail", "payload": {"seconds": 2}, "timeout_seconds": 4}
     with pytest.raises(AssertionError), extra_service(system, "taskflow_worker", **queue) as first:
         ids = system.submit_many([nap] * 10)
         wait_until_sync(lambda: len(truth.running_on(first.process.pid)) == 10, "ten run", 15)

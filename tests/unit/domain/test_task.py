@@ -28,8 +28,8 @@ def test_lanes_are_ordered_by_urgency() -> None:
 
 def test_every_state_has_its_moves_and_only_replay_leads_out_of_an_end() -> None:
     assert set(MOVES) == set(Status)
-    assert TERMINAL | LIVE == set(Status)
-    assert TERMINAL & LIVE == frozenset()
+    assert set(Status) == TERMINAL | LIVE
+    assert frozenset() == TERMINAL & LIVE
     for status in TERMINAL:
         assert MOVES[status] == ({Status.QUEUED} if status in REPLAYABLE else frozenset())
     assert may_move(Status.QUEUED, Status.RUNNING)

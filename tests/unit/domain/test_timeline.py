@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,9 +35,13 @@ def mark(seq: int, status: str | None, data: dict[str, Any], kind: Any = "task")
 
 
 def timeline(
-    status: str, horizon: int, tries: list[Try] = [], marks: list[Mark] = [], logs: list[LogLine] = []
+    status: str,
+    horizon: int,
+    tries: Sequence[Try] = (),
+    marks: Sequence[Mark] = (),
+    logs: Sequence[LogLine] = (),
 ) -> Timeline:
-    return Timeline(LiveAttempt(status, at(0), at(0)), horizon, tries, marks, logs)
+    return Timeline(LiveAttempt(status, at(0), at(0)), horizon, list(tries), list(marks), list(logs))
 
 
 def told(events: list[TaskEvent]) -> list[tuple[int, str, str | None]]:
@@ -74,7 +79,11 @@ def test_numbers_that_no_part_explains_are_moves_to_queued() -> None:
 
 def test_a_scheduled_task_that_came_due() -> None:
     assert statuses(timeline("queued", 2)) == ["scheduled", "queued"]
-    assert statuses(timeline("running", 3, [make_try(1, 3, None, None)])) == ["scheduled", "queued", "running"]
+    assert statuses(timeline("running", 3, [make_try(1, 3, None, None)])) == [
+        "scheduled",
+        "queued",
+        "running",
+    ]
 
 
 def test_commands_say_what_the_task_was_before_them() -> None:
@@ -124,7 +133,9 @@ def test_resuming_after_any_number_misses_and_repeats_nothing() -> None:
 def test_nothing_beyond_the_horizon_is_told() -> None:
     tries = [make_try(1, 2, 40, "completed")]
     logs = [LINE(seq, "t", 1, "info", "x") for seq in range(3, 11)]
-    assert [event.seq for event in timeline("completed", 10, tries, logs=logs).events(0)] == list(range(1, 11))
+    assert [event.seq for event in timeline("completed", 10, tries, logs=logs).events(0)] == list(
+        range(1, 11)
+    )
 
 
 def test_a_move_to_queued_is_not_told_later_than_the_try_that_followed() -> None:

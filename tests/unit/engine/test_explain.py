@@ -42,7 +42,9 @@ def worker(name: str, *, queues: list[str], types: list[str], **fields: Any) -> 
     return WorkerRow(id=name, queues=queues, types=types, **(kept | fields))
 
 
-def directory(*workers: WorkerRow, queues: set[str] | None = None, types: set[str] | None = None) -> Directory:
+def directory(
+    *workers: WorkerRow, queues: set[str] | None = None, types: set[str] | None = None
+) -> Directory:
     """A directory that has just read this; it does not ask its database again."""
     known = Directory(Database("postgresql://nowhere", application="test"))
     known.workers = list(workers)
@@ -106,7 +108,9 @@ def test_gone_and_draining_workers_do_not_count() -> None:
 
 def test_busy_slots_are_told_with_numbers() -> None:
     reasons = explain(make_task(), directory(FULL), BUSY, NOW).reasons
-    assert [(r.code, r.numbers) for r in reasons] == [("free_slot", {"slots": 4, "slots_free": 0, "waiting": 7})]
+    assert [(r.code, r.numbers) for r in reasons] == [
+        ("free_slot", {"slots": 4, "slots_free": 0, "waiting": 7})
+    ]
     assert codes(make_task("scheduled"), directory(FULL)) == []
     assert directory(FULL).waiting_for("queued", "default", "demo") == "free_slot"
 

