@@ -56,10 +56,8 @@ format: setup  ## let ruff lay out the code and mend what it can
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-bench: setup  ## the measurements of tests/benchmarks
-	@if ls tests/benchmarks/*.py >/dev/null 2>&1; then \
-		$(BIN)/python -m pytest tests/benchmarks -o "python_files=bench_*.py test_*.py" -s $(ARGS); \
-	else echo "bench: tests/benchmarks is empty"; fi
+bench: setup  ## the measurements of tests/benchmarks; ARGS="--tasks 20000 --workers 2 --concurrency 10"
+	@$(BIN)/python -m tests.benchmarks.drain $(ARGS)
 
 requirements:  ## write the hashed requirements anew from pyproject.toml; needs uv
 	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra all -o runtime.txt

@@ -58,7 +58,6 @@ CREATE INDEX tasks_running ON tasks (worker_id) WHERE status = 'running';
 CREATE INDEX tasks_due ON tasks (due_at) WHERE status IN ('scheduled', 'retrying');
 CREATE INDEX tasks_expiring ON tasks (expires_at)
     WHERE expires_at IS NOT NULL AND status IN ('scheduled', 'queued', 'retrying');
-CREATE INDEX tasks_ended_badly ON tasks (status, id) WHERE status IN ('failed', 'cancelled', 'expired');
 
 CREATE TABLE executions (
     task_id uuid NOT NULL,

@@ -233,8 +233,6 @@ CREATE INDEX idempotency_keys_age ON public.idempotency_keys USING btree (create
 
 CREATE INDEX tasks_due ON ONLY public.tasks USING btree (due_at) WHERE (status = ANY (ARRAY['scheduled'::text, 'retrying'::text]));
 
-CREATE INDEX tasks_ended_badly ON ONLY public.tasks USING btree (status, id) WHERE (status = ANY (ARRAY['failed'::text, 'cancelled'::text, 'expired'::text]));
-
 CREATE INDEX tasks_expiring ON ONLY public.tasks USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (status = ANY (ARRAY['scheduled'::text, 'queued'::text, 'retrying'::text])));
 
 CREATE INDEX tasks_queued ON ONLY public.tasks USING btree (queue, lane, rung_at) WHERE (status = 'queued'::text);

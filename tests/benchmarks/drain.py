@@ -1,4 +1,4 @@
-"""How fast a whole system takes and finishes tasks: `python -m tests.benchmarks.drain [--tasks N] [--workers N] [--concurrency N]`.
+"""How fast a whole system takes and finishes tasks: `make bench ARGS="--tasks 20000 --workers 2 --concurrency 10"`.
 
 Starts `taskflow dev` on real PostgreSQL (fsync on) and NATS, submits no-op `echo` tasks through the HTTP batch call, and
 waits until the last is done. Everything shares this machine's cores. Prints one JSON object.

@@ -86,7 +86,9 @@ def test_a_hundred_that_always_fail_leave_a_dead_letter_each_and_succeed_once_th
     for letter in letters:
         system.post(f"/dead-letters/{letter['id']}/replay", expect=202)
     again = system.wait_all(ids)
-    assert {(task["status"], task["life"], task["attempt"]) for task in again.values()} == {("completed", 2, 1)}
+    assert {(task["status"], task["life"], task["attempt"]) for task in again.values()} == {
+        ("completed", 2, 1)
+    }
     assert len(system.executions(ids[0])) == 3
     assert {x["status"] for x in system.list_all("/dead-letters", type="needs_file")} == {"replayed"}
 
@@ -131,7 +133,9 @@ def _stream_of_high(system: System, stop: threading.Event) -> None:
 def test_twenty_simultaneous_first_requests_with_one_key_give_one_task(system: System) -> None:
     def send(_: int) -> httpx.Response:
         return system.http.post(
-            "/api/v1/tasks", json={"type": "echo", "payload": {"once": 1}}, headers={"Idempotency-Key": "k-20"}
+            "/api/v1/tasks",
+            json={"type": "echo", "payload": {"once": 1}},
+            headers={"Idempotency-Key": "k-20"},
         )
 
     with ThreadPoolExecutor(20) as pool:

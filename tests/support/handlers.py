@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 from taskflow import Context, PermanentError, RetryLater, Snooze, Struct, task
@@ -41,7 +40,7 @@ def nap_in_child(payload: Nap) -> dict[str, int]:
 @task("needs_file", max_attempts=2)
 async def needs_file(payload: Cause) -> dict[str, bool]:
     """Fail while a file is missing: the cause that an operator mends."""
-    if not Path(payload.path).exists():
+    if not os.path.exists(payload.path):
         raise FileNotFoundError(payload.path)
     return {"found": True}
 
@@ -63,7 +62,7 @@ async def comes_back(_payload: Any, context: Context) -> dict[str, int]:
 @task("snoozes")
 async def snoozes(payload: dict[str, str], context: Context) -> dict[str, int]:
     """Snooze until a file is there."""
-    if not Path(payload["path"]).exists():
+    if not os.path.exists(payload["path"]):
         raise Snooze(0.2)
     return {"attempt": context.attempt}
 

@@ -16,9 +16,7 @@ def test_a_waiting_task_is_cancelled(system: System) -> None:
 def test_a_running_task_is_cancelled_at_once_and_its_handler_ends(system: System) -> None:
     for kind in ("nap", "nap_in_child"):
         task = system.submit(kind, {"seconds": 30})
-        system.until(
-            lambda i=task["id"]: system.get(f"/tasks/{i}")["status"] == "running", "the task runs"
-        )
+        system.until(lambda i=task["id"]: system.get(f"/tasks/{i}")["status"] == "running", "the task runs")
         assert system.post(f"/tasks/{task['id']}/cancel")["status"] == "cancelled"
         system.until(
             lambda i=task["id"]: [e["status"] for e in system.executions(i)] == ["cancelled"],

@@ -74,7 +74,7 @@ class Timeline(Struct, frozen=True):
 
     def _came_due(self, seq: int) -> TaskEvent:
         following = next((one for one in self.tries if one.started_seq > seq), None)
-        at = following.queued_at if following and following.queued_at else self.live.queued_at
+        at = (following.queued_at or following.started_at) if following else self.live.queued_at
         return TaskEvent(seq, _text(at or self.live.created_at), "task", Status.QUEUED, {})
 
     def _submitted(self, second: TaskEvent | None) -> TaskEvent:

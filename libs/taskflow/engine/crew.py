@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self
 
 import msgspec
+from msgspec import Struct
 
 from taskflow.bus.announce import subscribe_control
 from taskflow.bus.connect import Bus
@@ -41,68 +42,75 @@ log = get_logger(__name__)
 TIDY_SECONDS = 0.25
 
 
+class Parts(Struct, frozen=True):
+    """What a crew works with: opened by the worker's `app`, closed there."""
+
+    database: Database
+    bus: Bus
+    dispatcher: Dispatcher
+    recorder: Recorder
+    lines: LineKeeper
+    runner: Runner
+    slots: Slots
+    identity: Identity
+    claim_line: Line
+
+
 class Crew:
     """Everything of a worker between its connections and its handlers. Enter it once `prepare` has succeeded."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        bus: Bus,
-        dispatcher: Dispatcher,
-        recorder: Recorder,
-        lines: LineKeeper,
-        runner: Runner,
-        slots: Slots,
-        identity: Identity,
-        claim_line: Line,
-        queues: list[str],
-        lease_seconds: float,
-        park_seconds: float,
-    ) -> None:
-        self._bus = bus
-        self._database = database
-        self._dispatcher = dispatcher
-        self._runner = runner
-        self._slots = slots
-        self._identity = identity
-        self._claim_line = claim_line
+    def __init__(self, parts: Parts, queues: list[str], *, lease_seconds: float, park_seconds: float) -> None:
+        self._bus = parts.bus
+        self._database = parts.database
+        self._dispatcher = parts.dispatcher
+        self._runner = parts.runner
+        self._slots = parts.slots
+        self._identity = parts.identity
+        self._claim_line = parts.claim_line
         self._queues = sorted(set(queues))
         self._stack = AsyncExitStack()
         self._beats: asyncio.Queue[tuple[dict[str, Claimed], Beat]] = asyncio.Queue()
         self._stopping = False
         self._subscribed = False
-        self._executor = Executor(runner, recorder, lines, slots, on_free=self._slot_freed)
-        self._claimer = Claimer(
-            claim_line,
-            identity,
-            slots,
-            dispatcher,
-            self._executor,
-            types=self._startable,
-            paused_types=lambda: self._reconciler.paused_types,
+        self._executor = Executor(
+            parts.runner, parts.recorder, parts.lines, parts.slots, on_free=self._slot_freed
         )
+        self._claimer = self._made_claimer()
         self._intake = Intake(
-            bus,
+            parts.bus,
             self._queues,
-            free_slots=lambda: slots.free,
+            free_slots=lambda: parts.slots.free,
             on_arrival=self._claimer.wake,
             park_seconds=park_seconds,
         )
         self._heart = Heart(
-            database,
+            parts.database,
             self._registration,
             lease_seconds=lease_seconds,
             held=lambda: dict(self._executor.held),
-            busy=lambda: slots.busy,
+            busy=lambda: parts.slots.busy,
             on_beat=lambda held, beat: self._beats.put_nowait((held, beat)),
         )
-        self._reconciler = Reconciler(
-            database,
-            identity,
+        self._reconciler = self._made_reconciler(parts)
+
+    def _made_claimer(self) -> Claimer:
+        return Claimer(
+            self._claim_line,
+            self._identity,
+            self._slots,
+            self._dispatcher,
+            self._executor,
+            types=self._startable,
+            paused_types=lambda: self._reconciler.paused_types,
+        )
+
+    def _made_reconciler(self, parts: Parts) -> Reconciler:
+        return Reconciler(
+            parts.database,
+            parts.identity,
             self._executor,
             self._claimer,
-            recorder,
+            parts.recorder,
             self._intake,
             register=self._heart.register,
         )

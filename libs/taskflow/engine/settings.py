@@ -23,13 +23,18 @@ class ServiceSettings(ProgramSettings, frozen=True, kw_only=True):
     nats_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
     http_host: str = "127.0.0.1"
     probe_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
-    worker_lease: Seconds = 15.0
-    handler_grace: Seconds = 5.0
-    poison_losses_max: Annotated[int, Meta(ge=1, le=100)] = 3
 
     def topology(self) -> Topology:
         """The names on the bus."""
         return Topology(self.nats_stream_name, self.nats_consumer_name, self.nats_replicas)
+
+
+class LeaseSettings(ServiceSettings, frozen=True, kw_only=True):
+    """What workers and schedulers must agree on: how long a worker is believed alive, and what its losses mean."""
+
+    worker_lease: Annotated[Seconds, Meta(ge=1, le=3_600)] = 15.0
+    handler_grace: Annotated[Seconds, Meta(ge=0, le=3_600)] = 5.0
+    poison_losses_max: Annotated[int, Meta(ge=1, le=100)] = 3
 
 
 class TaskDefaults(Struct, frozen=True, kw_only=True):

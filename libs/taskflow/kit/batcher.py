@@ -31,7 +31,7 @@ class Verdict(Enum):
     """The whole batch fails."""
 
 
-class Full(Exception):  # noqa: N818 - reads as a state, like queue.Full
+class Full(Exception):
     """The batcher holds as many items as it may."""
 
 

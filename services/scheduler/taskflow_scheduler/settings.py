@@ -6,11 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from taskflow.engine.settings import ServiceSettings
+from taskflow.engine.settings import LeaseSettings
 from taskflow.kit.settings import Seconds
 
 
-class Settings(ServiceSettings, frozen=True, kw_only=True):
+class Settings(LeaseSettings, frozen=True, kw_only=True):
     """What a scheduler reads from its environment."""
 
     task_retention: Annotated[Seconds, Meta(ge=1)] = 30 * 86_400.0

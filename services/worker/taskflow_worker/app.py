@@ -11,12 +11,12 @@ from typing import Any
 
 from taskflow.bus.connect import Bus
 from taskflow.domain.errors import Unavailable
-from taskflow.engine.crew import Crew
+from taskflow.engine.crew import Crew, Parts
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.lines import LineKeeper
 from taskflow.engine.record import Recorder
 from taskflow.engine.slots import Identity, Slots
-from taskflow.handlers.registry import DeclarationError, load_registry
+from taskflow.handlers.registry import DeclarationError, Registry, load_registry
 from taskflow.handlers.runner import Runner
 from taskflow.kit.lifecycle import Guard, ProgramError
 from taskflow.kit.logging import get_logger
@@ -38,52 +38,57 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     except DeclarationError as error:
         raise ProgramError(str(error), exit_code=2) from error
     async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        database = await enter(Database(settings.database_url, application="taskflow-worker"))
-        bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-worker"))
-        dispatcher = await enter(Dispatcher(bus))
-        slots, identity = Slots(settings.worker_concurrency), Identity()
-        recorder = await enter(
-            Recorder(
-                await enter(Line(database)),
-                dispatcher,
-                poison_losses_max=settings.poison_losses_max,
-                pending_max=slots.total * 4 + 10_000,
-            )
-        )
-        lines = await enter(LineKeeper(await enter(Line(database)), dispatcher))
-        runner = await enter(
-            Runner(
-                registry,
-                imports=imports,
-                slots=slots.total,
-                on_history=lines.keep,
-                handler_grace=settings.handler_grace,
-            )
-        )
-        guard = await enter(Guard())
+        parts = await _opened(settings, registry, imports, stack)
+        guard = await stack.enter_async_context(Guard())
         crew = Crew(
-            database=database,
-            bus=bus,
-            dispatcher=dispatcher,
-            recorder=recorder,
-            lines=lines,
-            runner=runner,
-            slots=slots,
-            identity=identity,
-            claim_line=await enter(Line(database)),
-            queues=settings.worker_queues,
+            parts,
+            settings.worker_queues,
             lease_seconds=settings.worker_lease,
             park_seconds=settings.worker_poll_timeout,
         )
-        await enter(Probes(settings.probe_port, settings.http_host, crew.ready))
+        await stack.enter_async_context(Probes(settings.probe_port, settings.http_host, crew.ready))
         if await _started(crew, stop):
-            await enter(crew)
+            await stack.enter_async_context(crew)
             crew.spawn(guard)
-            log.info("working", worker_id=identity.id, slots=slots.total, types=sorted(registry.types))
+            types = sorted(registry.types)
+            log.info("working", worker_id=parts.identity.id, slots=parts.slots.total, types=types)
             await stop.wait()
             await crew.drain(settings.worker_drain_timeout, settings.handler_grace)
     return 0
+
+
+async def _opened(settings: Settings, registry: Registry, imports: list[str], stack: AsyncExitStack) -> Parts:
+    """What a crew works with; `stack` closes it, the last opened first."""
+    enter = stack.enter_async_context
+    database = await enter(Database(settings.database_url, application="taskflow-worker"))
+    bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-worker"))
+    dispatcher = await enter(Dispatcher(bus))
+    slots = Slots(settings.worker_concurrency)
+    recorder = Recorder(
+        await enter(Line(database)),
+        dispatcher,
+        poison_losses_max=settings.poison_losses_max,
+        pending_max=slots.total * 4 + 10_000,
+    )
+    lines = LineKeeper(await enter(Line(database)), dispatcher)
+    runner = Runner(
+        registry,
+        imports=imports,
+        slots=slots.total,
+        on_history=lines.keep,
+        handler_grace=settings.handler_grace,
+    )
+    return Parts(
+        database=database,
+        bus=bus,
+        dispatcher=dispatcher,
+        recorder=await enter(recorder),
+        lines=await enter(lines),
+        runner=await enter(runner),
+        slots=slots,
+        identity=Identity(),
+        claim_line=await enter(Line(database)),
+    )
 
 
 async def _started(crew: Crew, stop: asyncio.Event) -> bool:

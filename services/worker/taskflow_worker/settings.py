@@ -7,11 +7,11 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from taskflow.engine.settings import ServiceSettings
+from taskflow.engine.settings import LeaseSettings
 from taskflow.kit.settings import Seconds, SettingsError
 
 
-class Settings(ServiceSettings, frozen=True, kw_only=True):
+class Settings(LeaseSettings, frozen=True, kw_only=True):
     """What a worker reads from its environment."""
 
     worker_concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 10

@@ -289,9 +289,10 @@ async def test_a_killed_worker_takes_children_and_grandchildren_along(tmp_path: 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's lifeline is Linux's")
 async def test_a_killed_worker_takes_a_child_stuck_in_c_along(tmp_path: Path) -> None:
+    before = set(leaks.running())
     with worker_running("def.gil", tmp_path) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == "heard\n"
-        children = set(leaks.running()) - {worker.pid}
+        children = set(leaks.running()) - before - {worker.pid}
         worker.kill()
     await wait_until(lambda: all(gone(pid) for pid in children), "the stuck child is gone")
