@@ -13,7 +13,7 @@ from taskflow.domain.task import Claimed
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.record import follow, judge
 from taskflow.kit.logging import get_logger
-from taskflow.store import moves, tending
+from taskflow.store import moves, tending, workers
 from taskflow.store.connect import Line
 
 log = get_logger(__name__)
@@ -42,34 +42,40 @@ class Rescuer:
         self._margin_seconds = handler_grace + DEADLINE_MARGIN_SECONDS
         self._poison_losses_max = poison_losses_max
         self._openings = -1
-        self._ticked_at = 0.0
+        self._looked_at = 0.0
         self._not_before = 0.0
 
     async def run_once(self) -> bool:
         """Returns whether there is more to do."""
-        if not await self._may_rescue():
+        await self._line.opened()
+        if not self._may_rescue():
             return False
         found = await self._line.run(lambda conn: tending.find_untended(conn, PAGE, self._margin_seconds))
+        if not self._may_rescue():
+            return False  # the answer was long in coming: the beats of the workers were, too
         await self._line.run(lambda conn: tending.close_orphaned(conn, _GONE))
         if found:
             await self._rescue(found)
         return len(found) >= PAGE
 
-    async def _may_rescue(self) -> bool:
-        """Not within a lease of a new connection, a lost one, or a tick that came later than a lease."""
+    def _may_rescue(self) -> bool:
+        """Not within a lease of a new connection, or of a look that came so late that leases may have run out."""
         now = time.monotonic()
-        late = now - self._ticked_at > self._lease_seconds
-        self._ticked_at = now
-        await self._line.opened()
+        late = now - self._looked_at > self._lease_seconds * 2 / 3
+        self._looked_at = now
         if late or self._line.openings != self._openings:
             self._openings = self._line.openings
-            self._not_before = time.monotonic() + self._lease_seconds
-        return time.monotonic() >= self._not_before
+            self._not_before = now + self._lease_seconds
+        return now >= self._not_before
 
     async def _rescue(self, found: list[tuple[Claimed, bool]]) -> None:
+        """Before tasks are taken from workers, these are pronounced dead: one that renewed meanwhile keeps its own."""
+        suspects = {task.worker_id for task, live in found if not live}
+        dead = await self._line.run(lambda conn: workers.pronounce_dead(conn, list(suspects)))
         records = [
             judge(task, TimedOut(_LATE) if live else Lost(_GONE), poison_losses_max=self._poison_losses_max)
             for task, live in found
+            if live or task.worker_id in dead
         ]
         recorded = await self._line.run(lambda conn: moves.record_outcomes(conn, records))
         follow(self._dispatcher, recorded, records)

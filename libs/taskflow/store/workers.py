@@ -41,7 +41,7 @@ class WorkerRow(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """The answer to a beat. `lease_live` False: the lease was over before it came, and was not renewed."""
+    """The answer to a beat. `lease_live` False: the worker was pronounced dead, and its lease was not renewed."""
 
     lease_live: bool
     drain: bool
@@ -57,11 +57,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, now(), now(), now() + $8 * interval '1 secon
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until, seen_at = now()"""
 
 # $1 id  $2 lease in seconds  $3 running  $4 'running'
-# One statement: renews the lease if it still lives, and tells what PostgreSQL believes of this worker.
+# One statement: renews the lease, and tells what PostgreSQL believes of this worker. A lease that ran out while nobody
+# could renew (PostgreSQL was away) is renewed too, as long as rescue has not pronounced the worker dead.
 BEAT = """-- store.workers.beat
 WITH mine AS (
     UPDATE workers SET lease_until = now() + $2 * interval '1 second', seen_at = now(), running = $3
-    WHERE id = $1 AND lease_until > now() RETURNING drain
+    WHERE id = $1 AND ended_at IS NULL RETURNING drain
 )
 SELECT EXISTS (SELECT FROM mine) AS lease_live, coalesce((SELECT drain FROM mine), false) AS drain,
        ARRAY(SELECT id FROM tasks WHERE worker_id = $1 AND status = 'running' ORDER BY id) AS ids,
@@ -72,6 +73,16 @@ SELECT EXISTS (SELECT FROM mine) AS lease_live, coalesce((SELECT drain FROM mine
 # $1 id
 END = """-- store.workers.end
 UPDATE workers SET lease_until = now(), ended_at = now(), running = 0 WHERE id = $1"""
+
+# $1 id uuid[] (sorted)
+# Judges and marks in one statement, so that a worker is either renewed or dead. Unknown workers are dead.
+PRONOUNCE_DEAD = """-- store.workers.pronounce_dead
+WITH dead AS (
+    UPDATE workers SET ended_at = coalesce(ended_at, now())
+    WHERE id = ANY($1::uuid[]) AND lease_until <= clock_timestamp() RETURNING id
+)
+SELECT id FROM dead
+UNION ALL SELECT g.id FROM unnest($1::uuid[]) AS g(id) WHERE NOT EXISTS (SELECT FROM workers w WHERE w.id = g.id)"""
 
 # $1 id
 DRAIN = """-- store.workers.drain
@@ -99,7 +110,7 @@ async def register(conn: Conn, worker: Registration, lease_seconds: float) -> No
 
 
 async def beat(conn: Conn, worker_id: str, lease_seconds: float, running: int) -> Beat:
-    """Renew the lease, unless it is over, and learn what PostgreSQL holds of this worker."""
+    """Renew the lease, unless the worker is dead, and learn what PostgreSQL holds of it."""
     row = await one_row(conn, BEAT, worker_id, lease_seconds, running)
     held = {(str(task_id), version) for task_id, version in zip(row["ids"], row["versions"], strict=True)}
     return Beat(row["lease_live"], row["drain"], held, row["paused_queues"], row["paused_types"])
@@ -108,6 +119,11 @@ async def beat(conn: Conn, worker_id: str, lease_seconds: float, running: int) -
 async def end(conn: Conn, worker_id: str) -> None:
     """Give the lease up: the worker has nothing running any more."""
     await conn.execute(END, worker_id)
+
+
+async def pronounce_dead(conn: Conn, ids: Sequence[str]) -> set[str]:
+    """Which of these workers have no live lease; from now on they cannot renew it."""
+    return {str(row["id"]) for row in await conn.fetch(PRONOUNCE_DEAD, sorted(ids))}
 
 
 async def drain(conn: Conn, worker_id: str) -> bool:

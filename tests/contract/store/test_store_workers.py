@@ -24,9 +24,22 @@ async def test_a_beat_renews_the_lease_and_tells_what_runs(conn: asyncpg.Connect
     assert (row["lease_until"] > before, row["running"]) == (True, 3)
 
 
-async def test_a_lease_that_is_over_is_not_renewed(conn: asyncpg.Connection) -> None:
+async def test_a_lease_that_ran_out_is_renewed_as_long_as_nobody_judged_its_worker(
+    conn: asyncpg.Connection,
+) -> None:
     [task] = await world.run(conn)
     await world.end_lease(conn, task.worker_id)
+    assert not (await workers.read_workers(conn))[0].live
+    assert (await workers.beat(conn, task.worker_id, 900, 1)).lease_live
+    assert (await workers.read_workers(conn))[0].live
+
+
+async def test_a_worker_that_was_pronounced_dead_cannot_renew(conn: asyncpg.Connection) -> None:
+    [task] = await world.run(conn)
+    assert await workers.pronounce_dead(conn, [task.worker_id]) == set()
+    await world.end_lease(conn, task.worker_id)
+    unknown = new_id()
+    assert await workers.pronounce_dead(conn, [task.worker_id, unknown]) == {task.worker_id, unknown}
     beat = await workers.beat(conn, task.worker_id, 900, 1)
     assert not beat.lease_live
     assert beat.running == {(task.id, 2)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support import leaks
-from tests.support.chaos import Books, books, until_workers
+from tests.support.chaos import Books, books, since, until_workers
 from tests.support.systems import System, running_system
 
 LEASE_SECONDS = 2.0
@@ -25,10 +25,14 @@ def shared_system() -> Iterator[System]:
 
 
 @pytest.fixture
-def system(shared_system: System) -> System:
-    """The system, once it is whole again."""
-    until_workers(shared_system, 3)
-    return shared_system
+def system(shared_system: System) -> Iterator[System]:
+    """The system, once it is whole again. What it logs meanwhile is shown with a failure."""
+    log = since(shared_system.log)
+    try:
+        until_workers(shared_system, 3)
+        yield shared_system
+    finally:
+        print(log()[-12_000:])
 
 
 @pytest.fixture

@@ -44,9 +44,9 @@ def test_a_healthy_backlog_is_not_rung_again_and_a_deleted_store_is_mended(
 ) -> None:
     log = since(system.log)
     slow = {"type": "nap", "payload": {"seconds": 0.2}}
-    ids = system.submit_many([slow] * 900)
+    ids = system.submit_many([slow] * 750)
     wait_until_sync(lambda: _old(truth) > 3, "the backlog is some seconds old", 20)
-    ids += system.submit_many([slow] * 900)
+    ids += system.submit_many([slow] * 750)
     wait_until_sync(lambda: _old(truth) > 8 or not _waiting(truth), "the backlog was tended twice", 40)
     assert rung_again(log()) == []
     more = system.submit_many([NAP] * 2_000)

@@ -68,8 +68,9 @@ def test_a_killed_worker_and_two_schedulers(system: System, truth: Books) -> Non
         truth.until_all("completed", [i for i in ids if i not in single], LEASE_SECONDS + 10 + 3 * 3)
         seconds = time.monotonic() - killed_at
         tries = truth.tries(lost)
-        assert all(tries[i] == ["lost", "succeeded"] for i in again), tries
-        assert all(tries[i] == ["lost"] for i in single), tries
+        # `released`: it waited in vain for a process of its own.
+        assert {tuple(one for one in tries[i] if one != "released") for i in again} <= {("lost", "succeeded")}
+        assert {tuple(tries[i]) for i in single} <= {("lost",)}
         for task_id in single:
             letters = system.get("/dead-letters", limit=200)["items"]
             (letter,) = [letter for letter in letters if letter["task_id"] == task_id]
@@ -80,7 +81,8 @@ def test_a_killed_worker_and_two_schedulers(system: System, truth: Books) -> Non
         assert truth.value("SELECT count(*) FROM dead_letters WHERE task_id = ANY($1::uuid[])", dead) == 50
         print(f"{len(lost)} tasks of the killed worker were over after {seconds:.1f} s")
         assert second.process.poll() is None
-        assert not rung_again(log()) and not rung_again(second.log()), log()[-3000:]
+        assert not rung_again(log())
+        assert not rung_again(second.log())
     until_replaced(system, "workers", pid)
     truth.balance()
 
@@ -109,7 +111,7 @@ def test_a_worker_that_stood_still_changes_nothing_and_works_on_under_another_id
     wait_until_sync(renewed, "the worker has another id", 10)
     assert os.path.exists(f"/proc/{pid}")
     tries = truth.tries(ids)
-    assert all(tries[i] == ["lost", "succeeded"] for i in lost), [tries[i] for i in lost]
+    assert {tuple(one for one in tries[i] if one != "released") for i in lost} == {("lost", "succeeded")}
     new_ids = {w["id"] for w in system.get("/workers")["items"] if w["pid"] == pid and w["id"] != old_id}
 
     def works() -> bool:
@@ -129,11 +131,10 @@ def test_tasks_that_lost_their_worker_wait_for_a_process_of_their_own_without_be
     queue = {"WORKER_QUEUES": "frail", "WORKER_LEASE": f"{LEASE_SECONDS}s", "HANDLER_GRACE": "1s",
              "WORKER_IMPORTS": "tests.support.handlers"}  # fmt: skip
     nap = {"type": "nap", "queue": "frail", "payload": {"seconds": 2}, "timeout_seconds": 4}
-    with pytest.raises(AssertionError), extra_service(system, "taskflow_worker", **queue) as first:
+    with extra_service(system, "taskflow_worker", **queue) as first:
         ids = system.submit_many([nap] * 10)
         wait_until_sync(lambda: len(truth.running_on(first.process.pid)) == 10, "ten run", 15)
-        first.process.kill()
-        first.process.wait()
+        kill(first.process.pid)
     with extra_service(system, "taskflow_worker", **queue):
         wait_until_sync(
             lambda: truth.value(
