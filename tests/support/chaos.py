@@ -181,7 +181,7 @@ class Extra(NamedTuple):
 
 @contextmanager
 def extra_service(system: System, module: str, **settings: str) -> Iterator[Extra]:
-    """Run one more service against the servers of a system; ended by SIGTERM, if the test has not killed it, with code 0."""
+    """Run one more service against the servers of a system; ended by SIGTERM unless it was killed; code 0."""
     facts = system.facts()
     path = os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     environment = {

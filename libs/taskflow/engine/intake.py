@@ -25,8 +25,11 @@ HEAP_SECONDS_MAX = 1.0
 AHEAD_SECONDS = 0.05
 FAIR_START = 16
 """Every so many starts, one goes to the lowest lane that waits."""
-BUSY_DELAY_SECONDS = 0.1
-"""How long a full worker's give-back stays on the server, so that it does not come straight back to it."""
+BUSY_DELAYS_SECONDS = {Lane.CRITICAL: 0.01, Lane.HIGH: 0.02, Lane.NORMAL: 0.05, Lane.LOW: 0.1}
+"""How long what a full worker gives back stays on the server, so that it does not come straight back to it.
+
+Short for the urgent: when every worker is full, this is what it waits beside the next slot that frees.
+"""
 
 
 class Entry(NamedTuple):
@@ -107,7 +110,7 @@ class Intake:
         if queues == self.paused:
             return
         self.paused = queues
-        await self.give_back(self._drop(lambda entry: entry.queue in queues), BUSY_DELAY_SECONDS)
+        await self.give_back(self._drop(lambda entry: entry.queue in queues), None)
         await self.rearm()
 
     def take(self, count: int) -> list[Entry]:
@@ -129,13 +132,16 @@ class Intake:
         if entry.delivery.untried <= 0:
             await entry.delivery.ack()
 
-    async def give_back(self, entries: Sequence[Entry], delay_seconds: float) -> None:
+    async def give_back(self, entries: Sequence[Entry], delay_seconds: float | None) -> None:
         """Return the messages of entries to the bus, whole, so that they keep their place and their stamp.
+
+        They stay there for `delay_seconds`; None: as long as a full worker's stay, by lane.
 
         Ids that were tried already come again with the rest; `doubtful` is where they are sorted out.
         """
-        for delivery in {id(entry.delivery): entry.delivery for entry in entries}.values():
-            await delivery.nak(delay_seconds)
+        for entry in {id(entry.delivery): entry for entry in entries}.values():
+            delay = BUSY_DELAYS_SECONDS[Lane(entry.lane)] if delay_seconds is None else delay_seconds
+            await entry.delivery.nak(delay)
 
     def doubtful(self) -> list[Entry]:
         """Ids of messages that came again, some of which may have been tried. `admit` those that still wait."""
@@ -167,7 +173,7 @@ class Intake:
         if self._free_slots() <= 0:
             stale += self._surplus()
         if stale:
-            await self.give_back(stale, BUSY_DELAY_SECONDS)
+            await self.give_back(stale, None)
         await self.rearm()
 
     def _ahead(self) -> int:
@@ -194,11 +200,11 @@ class Intake:
                 self._heaps[lane] = deque(entry for entry in heap if not unwanted(entry))
         return dropped
 
-    def _refuse(self, delivery: Delivery) -> None:
+    def _refuse(self, delivery: Delivery, lane: int) -> None:
         """A pull that was parked before a pause or a drain may still bring something: it goes back. Rubbish just goes."""
         if not delivery.ids:
             log.warning("unreadable doorbell", subject=delivery.subject, bytes=len(delivery.payload))
-        answer = delivery.nak(BUSY_DELAY_SECONDS) if delivery.ids else delivery.ack()
+        answer = delivery.nak(BUSY_DELAYS_SECONDS[Lane(lane)]) if delivery.ids else delivery.ack()
         refusal = asyncio.create_task(answer)
         self._refusals.add(refusal)
         refusal.add_done_callback(self._refusals.discard)
@@ -206,7 +212,7 @@ class Intake:
     def _puller(self, lane: int, queue: str, park_seconds: float) -> Puller:
         def delivered(_puller: Puller, delivery: Delivery) -> None:
             if not delivery.ids or queue in self.paused or not self._open:
-                self._refuse(delivery)
+                self._refuse(delivery, lane)
                 return
             since = time.monotonic()
             self._ids_per_message += (len(delivery.ids) - self._ids_per_message) * 0.1

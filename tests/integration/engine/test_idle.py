@@ -13,7 +13,7 @@ from tests.support.chaos import Books, books
 from tests.support.systems import System, running_system
 from tests.support.waiting import wait_until_sync
 
-IDLE_SECONDS = 15
+IDLE_SECONDS = 12
 STATEMENTS_A_MINUTE_MAX = 150
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 

@@ -130,7 +130,7 @@ def test_tasks_that_lost_their_worker_wait_for_a_process_of_their_own_without_be
     """They run a few at a time; those that wait may be cancelled, and their waiting is no timeout."""
     queue = {"WORKER_QUEUES": "frail", "WORKER_LEASE": f"{LEASE_SECONDS}s", "HANDLER_GRACE": "1s",
              "WORKER_IMPORTS": "tests.support.handlers"}  # fmt: skip
-    nap = {"type": "nap", "queue": "frail", "payload": {"seconds": 2}, "timeout_seconds": 4}
+    nap = {"type": "nap", "queue": "frail", "payload": {"seconds": 1.5}, "timeout_seconds": 4}
     with extra_service(system, "taskflow_worker", **queue) as first:
         ids = system.submit_many([nap] * 10)
         wait_until_sync(lambda: len(truth.running_on(first.process.pid)) == 10, "ten run", 15)
