@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Self
 
 import nats
 from nats.aio.client import Client
@@ -133,8 +133,3 @@ class Bus:
     async def _back(self) -> None:
         log.info("NATS connection is back")
         await self._tell_connected()
-
-
-def nats_headers(message: Msg) -> dict[str, Any]:
-    """The headers of a message, empty if it has none."""
-    return message.headers or {}

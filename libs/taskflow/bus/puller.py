@@ -109,6 +109,7 @@ class Puller:
         self.missing = False
 
     async def __aenter__(self) -> Self:
+        self._stopped = False
         self._watchdog = asyncio.create_task(self._watch(), name=f"puller.{self._consumer}")
         return self
 
@@ -187,13 +188,16 @@ class Puller:
 
     async def _revive(self) -> None:
         """503 also means that a leader is being elected: never give up."""
+        told = False
         while self.missing and not self._stopped:
             await asyncio.sleep(self._backoff)
             self._backoff = min(self._backoff * 2, _BACKOFF_MAX)
             try:
                 await self._on_missing()
             except BusAway as error:
-                log.warning("consumer is missing", consumer=self._consumer, error=str(error))
+                if not told:
+                    log.warning("consumer is missing", consumer=self._consumer, error=str(error))
+                told = True
                 continue
             self.missing = False
             self.outstanding = 0

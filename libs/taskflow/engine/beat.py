@@ -52,9 +52,11 @@ class Heart:
         self._thread: threading.Thread | None = None
         self._loop = asyncio.get_running_loop()
         self._renewed_at = time.monotonic()
+        self.failed: asyncio.Future[None] = self._loop.create_future()
 
     async def __aenter__(self) -> Self:
         await self.register()
+        self._stop.clear()
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
         self._thread.start()
         return self
@@ -80,11 +82,19 @@ class Heart:
         self._renewed_at = began
 
     def _run(self) -> None:
-        with asyncio.Runner() as runner:
-            line = Line(self._database)
-            while not self._stop.wait(self._lease_seconds / BEATS_PER_LEASE):
-                runner.run(self._beat_once(line))
-            runner.run(line.__aexit__())
+        try:
+            with asyncio.Runner() as runner:
+                line = Line(self._database)
+                while not self._stop.wait(self._lease_seconds / BEATS_PER_LEASE):
+                    runner.run(self._beat_once(line))
+                runner.run(line.__aexit__())
+        except Exception as error:  # a worker without a heart must not look alive
+            with contextlib.suppress(RuntimeError):  # the event loop has ended
+                self._loop.call_soon_threadsafe(self._fail, error)
+
+    def _fail(self, error: Exception) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
 
     async def _beat_once(self, line: Line) -> None:
         held, worker_id, began = self._held(), self._registration().id, time.monotonic()

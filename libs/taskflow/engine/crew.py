@@ -125,12 +125,17 @@ class Crew:
         await self._intake.prepare()
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._heart)
-        await self._stack.enter_async_context(self._intake)
-        self._bus.on_connected(self._subscribe)
-        await self._subscribe()
-        served = [(queue, name) for queue in self._queues for name in self._startable()]
-        await unpark(self._claim_line, self._dispatcher, served)
+        """Raises `Unavailable` with nothing left open if a server goes away meanwhile: it may be entered again."""
+        try:
+            await self._stack.enter_async_context(self._heart)
+            await self._stack.enter_async_context(self._intake)
+            self._bus.on_connected(self._subscribe)
+            await self._subscribe()
+            served = [(queue, name) for queue in self._queues for name in self._startable()]
+            await unpark(self._claim_line, self._dispatcher, served)
+        except Unavailable:
+            await self._stack.aclose()
+            raise
         await self._intake.open(True)
         return self
 
@@ -141,7 +146,8 @@ class Crew:
         """Start the loops."""
         guard.spawn(self._claimer.run(self._intake), "claimer")
         guard.spawn(self._learn(), "reconciler")
-        guard.spawn(self._watch_attempts(), "executor")
+        guard.spawn(_failure(self._executor.failed), "executor")
+        guard.spawn(_failure(self._heart.failed), "heart")
         guard.spawn(Ticker("intake", self._tidy, TIDY_SECONDS, passing=(Unavailable,)).run(), "intake")
 
     async def drain(self, timeout_seconds: float, grace_seconds: float) -> None:
@@ -193,17 +199,14 @@ class Crew:
             except Unavailable as error:
                 log.warning("beat not acted on", error=str(error))
 
-    async def _watch_attempts(self) -> None:
-        await self._executor.failed
-
     async def _subscribe(self) -> None:
         """nats-py renews subscriptions after a reconnect, so that this is done once."""
         if self._subscribed or not self._bus.connected:
             return
-        self._subscribed = True
         await subscribe_control(self._bus, "cancel", self._told_cancel)
         await subscribe_control(self._bus, "pause", self._told_pause)
         await subscribe_control(self._bus, "drain", self._told_drain)
+        self._subscribed = True
 
     async def _told_cancel(self, body: dict[str, Any]) -> None:
         if isinstance(task_id := body.get("id"), str) and isinstance(version := body.get("version"), int):
@@ -223,6 +226,10 @@ class Crew:
         if body.get("worker_id") == self._identity.id:
             self._reconciler.draining = True
             await self._intake.open(False)
+
+
+async def _failure(of: asyncio.Future[None]) -> None:
+    await of
 
 
 def _declarations(registry: Registry) -> list[Declaration]:

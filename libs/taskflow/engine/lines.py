@@ -47,11 +47,12 @@ class LineKeeper:
         self, task: Claimed, kind: str, level: str | None, text: str | None, fraction: float | None
     ) -> None:
         """One log line (`kind` log) or progress report (`kind` progress) of a running attempt."""
-        count = self._counts[task.id] = self._counts.get(task.id, 0) + 1
-        if count > LINES_PER_EXECUTION_MAX:
-            return
-        if count == LINES_PER_EXECUTION_MAX:
-            kind, level, text = "log", "warning", f"log ends here: {LINES_PER_EXECUTION_MAX} lines an attempt"
+        if kind == "log":
+            count = self._counts[task.id] = self._counts.get(task.id, 0) + 1
+            if count > LINES_PER_EXECUTION_MAX:
+                return
+            if count == LINES_PER_EXECUTION_MAX:
+                level, text = "warning", f"log ends here: {LINES_PER_EXECUTION_MAX} lines an attempt"
         log_level = (level or "info") if kind == "log" else None
         line = Line(task.id, task.number, task.worker_id, now(), log_level, text, fraction)
         with contextlib.suppress(Full):  # PostgreSQL is away: the task matters more than its log

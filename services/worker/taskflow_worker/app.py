@@ -47,8 +47,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
             park_seconds=settings.worker_poll_timeout,
         )
         await stack.enter_async_context(Probes(settings.probe_port, settings.http_host, crew.ready))
-        if await _started(crew, stop):
-            await stack.enter_async_context(crew)
+        if await _started(crew, stack, stop):
             crew.spawn(guard)
             types = sorted(registry.types)
             log.info("working", worker_id=parts.identity.id, slots=parts.slots.total, types=types)
@@ -91,11 +90,12 @@ async def _opened(settings: Settings, registry: Registry, imports: list[str], st
     )
 
 
-async def _started(crew: Crew, stop: asyncio.Event) -> bool:
+async def _started(crew: Crew, stack: AsyncExitStack, stop: asyncio.Event) -> bool:
     """Wait for PostgreSQL, its schema, NATS and its streams, however long they take; False if told to stop first."""
     while not stop.is_set():
         try:
             await crew.prepare()
+            await stack.enter_async_context(crew)
         except Unavailable as error:
             log.warning("waiting to start", reason=str(error))
             await _pause(stop, 0.5)
