@@ -22,7 +22,7 @@ SETTINGS = {
     "taskflow_worker.settings": "w",
     "taskflow_scheduler.settings": "s",
     "taskflow_dlq_consumer.settings": "d",
-    "taskflow.cli.dev.command": "dev",
+    "taskflow.cli.dev.settings": "dev",
 }
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#([^)\s]+))?\)")
 ROW = re.compile(r"^\| `([A-Z_]+)` \|(.*)$", re.MULTILINE)

@@ -4,26 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
 
 import click
-from msgspec import Meta
 
-from taskflow.kit.settings import ProgramSettings, Seconds, Url, load
-
-_Port = Annotated[int, Meta(ge=0, le=65535, description="a port from 0 to 65535")]
-
-
-class DevSettings(ProgramSettings, frozen=True, kw_only=True):
-    """What `dev` itself reads; the services read the rest."""
-
-    http_host: str = "127.0.0.1"
-    http_port: _Port = 8080
-    database_url: Url | None = None
-    nats_url: Url | None = None
-    worker_drain_timeout: Seconds = 30.0
-    handler_grace: Seconds = 5.0
-    probe_port: _Port | None = None
+from taskflow.cli.dev.settings import DevSettings
+from taskflow.kit.settings import load
 
 
 @click.command()

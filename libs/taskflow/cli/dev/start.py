@@ -13,9 +13,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from taskflow.cli.dev.command import DevSettings
 from taskflow.cli.dev.console import Console
 from taskflow.cli.dev.places import DataFolder, check_port, free_port
+from taskflow.cli.dev.settings import DevSettings
 from taskflow.cli.dev.supervisor import SERVICES, Plan, System
 from taskflow.cli.programs import module_of, offer_imports
 from taskflow.kit.lifecycle import ProgramError, run
