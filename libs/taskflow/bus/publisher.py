@@ -37,11 +37,16 @@ async def ring(bus: Bus, doorbells: Sequence[Doorbell]) -> int:
     for doorbell in doorbells:
         by_subject[bus.topology.task_subject(doorbell.lane, doorbell.queue)].append(doorbell)
     sent: list[tuple[int, asyncio.Future[PubAck]]] = []
-    for subject, bells in by_subject.items():
-        size = ids_per_message(len(bells))
-        for start in range(0, len(bells), size):
-            part = bells[start : start + size]
-            sent.append((len(part), await _send(bus, subject, part)))
+    try:
+        for subject, bells in by_subject.items():
+            size = ids_per_message(len(bells))
+            for start in range(0, len(bells), size):
+                part = bells[start : start + size]
+                sent.append((len(part), await _send(bus, subject, part)))
+    except BaseException:
+        for _, confirmation in sent:  # nats-py counts what is under way until it is over
+            confirmation.cancel()
+        raise
     return await _confirmed(sent)
 
 

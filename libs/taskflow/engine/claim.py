@@ -58,15 +58,11 @@ class Claimer:
         self._woken = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
+        self.claiming: frozenset[str] = frozenset()
 
     def wake(self) -> None:
         """Something arrived, or a slot is free."""
         self._woken.set()
-
-    @property
-    def in_flight(self) -> bool:
-        """Whether the answer to a claim is awaited."""
-        return not self._settled.is_set()
 
     async def settled(self) -> None:
         """Until no claim is in flight."""
@@ -105,6 +101,7 @@ class Claimer:
         ids = sorted({entry.id for entry in entries})
         worker_id = self._identity.id
         self._settled.clear()
+        self.claiming = frozenset(ids)
         try:
             won, moved = await self._line.run(
                 lambda conn: moves.claim_tasks(conn, worker_id, ids, self._types())
@@ -123,6 +120,7 @@ class Claimer:
             await intake.give_back(entries, AWAY_DELAY_SECONDS)
             return
         finally:
+            self.claiming = frozenset()
             self._settled.set()
         for entry in done:
             await intake.settle(entry)

@@ -17,7 +17,7 @@ from taskflow.kit.logging import get_logger
 
 log = get_logger(__name__)
 
-ISOLATED_MAX = 2
+ISOLATED_MAX = 10
 """How many tasks that lost a worker before run at once, each in a process of its own."""
 ISOLATED_WAIT_SECONDS_MAX = 5.0
 """How long one waits for that here: well within the margin after which rescue takes a task for timed out."""
@@ -52,6 +52,7 @@ class Executor:
     def start(self, task: Claimed) -> None:
         """Begin an attempt; its slot is busy from now on."""
         self._slots.busy += 1
+        self._slots.held += 1
         self.held[task.id] = task
         attempt = asyncio.create_task(self._attempt(task))
         self._attempts[attempt] = task
@@ -60,7 +61,10 @@ class Executor:
     def cancel(self, task_id: str, version: int) -> bool:
         """Stop the handler that runs this version of a task, if one does."""
         task = self.held.get(task_id)
-        if task is None or version != task.version or (task.id, version) not in self._runner.held():
+        key = (task_id, version)
+        if task is None or version != task.version:
+            return False
+        if key not in self._waiting and key not in self._runner.held():
             return False
         self._runner.cancel(task.id, task.version)
         self._unwanted(task, Cancelled())
@@ -117,6 +121,8 @@ class Executor:
 
     def _ended(self, attempt: asyncio.Task[None]) -> None:
         task = self._attempts.pop(attempt)
+        if self._slots.ended():
+            self._on_free()
         if self.held.get(task.id) is task:
             del self.held[task.id]
         with contextlib.suppress(asyncio.CancelledError):

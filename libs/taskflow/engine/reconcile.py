@@ -71,9 +71,9 @@ class Reconciler:
                 log.info("stopping a handler whose task is no longer ours", task_id=task.id)
 
     async def _hand_back_unknown(self, held_before: dict[str, Claimed], beat: Beat) -> None:
-        """A claim is unknown if two beats in a row saw it and nobody holds it, while no claim is under way."""
+        """A claim is unknown if two beats in a row saw it, nobody holds it, and its answer is not awaited any more."""
         known = {(task.id, task.version) for task in (*held_before.values(), *self._executor.held.values())}
-        unknown = set() if self._claimer.in_flight else beat.running - known
+        unknown = {pair for pair in beat.running - known if pair[0] not in self._claimer.claiming}
         lost = sorted(task_id for task_id, _ in unknown & self._suspects)
         self._suspects = unknown
         if not lost:

@@ -16,14 +16,25 @@ class Identity:
         self.id = new_id()
 
 
+UNRECORDED_MAX = 5_000
+"""Attempts that have ended and wait to be recorded; beyond that nothing new is claimed."""
+
+
 class Slots:
-    """How many handlers may run at once, and do."""
+    """How many handlers may run at once, and do; and how many attempts are held until they are recorded."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.busy = 0
+        self.held = 0
 
     @property
     def free(self) -> int:
         """How many may start now."""
-        return self.total - self.busy
+        return min(self.total - self.busy, self.total + UNRECORDED_MAX - self.held)
+
+    def ended(self) -> bool:
+        """An attempt is recorded; True if that made room."""
+        full = self.free <= 0
+        self.held -= 1
+        return full and self.free > 0

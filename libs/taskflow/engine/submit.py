@@ -64,6 +64,7 @@ class Submitter:
         self._strict_types = strict_types
         self._validate_payloads = validate_payloads
         self._line = Line(database)
+        self._doubted: set[str] = set()
         self._batches = 0
         self._bulk = asyncio.Semaphore(BATCHES_AT_ONCE_MAX)
         self._bulk_lines = [Line(database) for _ in range(BATCHES_AT_ONCE_MAX)]
@@ -92,10 +93,14 @@ class Submitter:
             written = await self._batcher.put(task)
         except Full as error:
             raise Overloaded("too many submits are waiting", retry_after_seconds=1) from error
-        except AnswerLost as error:
-            raise _unknown() from error
+        except Unavailable as error:
+            raise (
+                _unknown() if task.id in self._doubted or isinstance(error, AnswerLost) else error
+            ) from error
         except Unstorable as error:
             raise Invalid(f"PostgreSQL refuses a value: {error}") from error
+        finally:
+            self._doubted.discard(task.id)
         if isinstance(written, IdempotencyKeyReused):
             raise written
         return written
@@ -191,9 +196,13 @@ class Submitter:
         """Singles of many callers: one that cannot be taken is answered so, and the others are written."""
         try:
             inserted, answered = await self._line.run(lambda conn: self._write(conn, items))
+        except AnswerLost:
+            self._doubted.update(task.id for task in items)  # whatever a repeat says, these may stand
+            raise
         except NoRange:
             await self._line.run(lambda conn: ensure_ranges_of(conn, [task.id for task in items]))
             inserted, answered = await self._line.run(lambda conn: self._write(conn, items))
+        self._doubted.difference_update(task.id for task in items)
         self._announce(inserted)
         new = {row.id: row for row in inserted}
         return [self._answer(task, answered.get(task.id), new.get(task.id)) for task in items]

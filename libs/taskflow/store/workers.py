@@ -54,7 +54,7 @@ class Beat(NamedTuple):
 REGISTER = """-- store.workers.register
 INSERT INTO workers (id, host, pid, version, queues, types, slots, started_at, seen_at, lease_until)
 VALUES ($1, $2, $3, $4, $5, $6, $7, now(), now(), now() + $8 * interval '1 second')
-ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until, seen_at = now()"""
+ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until, seen_at = now(), ended_at = NULL"""
 
 # $1 id  $2 lease in seconds  $3 running  $4 'running'
 # One statement: renews the lease, and tells what PostgreSQL believes of this worker. A lease that ran out while nobody
