@@ -43,7 +43,7 @@ class Lane(IntEnum):
         return cls[name.upper()]
 
     @classmethod
-    def of_number(cls, number: int) -> Lane:
+    def of_number(cls, number: float) -> Lane:
         """The lane of a numeric priority 0..100: from 90 critical, from 65 high, from 35 normal."""
         if number >= 90:
             return cls.CRITICAL

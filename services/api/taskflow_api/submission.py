@@ -147,4 +147,4 @@ def lane_of(priority: str | float | None) -> int:
         return int(Lane.NORMAL)
     if isinstance(priority, str):
         return int(Lane.named(priority))
-    return int(Lane.of_number(priority))  # type: ignore[arg-type]
+    return int(Lane.of_number(priority))
