@@ -52,6 +52,10 @@ class Bus:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(self._client.close(), 2)
 
+    def beside(self) -> Bus:
+        """A connection of its own to the same server, for another event loop; not entered yet."""
+        return Bus(self._url, self.topology, name=self._name)
+
     @property
     def connected(self) -> bool:
         """Whether the server is there right now."""

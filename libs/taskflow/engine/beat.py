@@ -16,6 +16,7 @@ from typing import Self
 
 from taskflow.domain.errors import Unavailable
 from taskflow.domain.task import Claimed
+from taskflow.engine.watchdog import Watchdog
 from taskflow.kit.logging import get_logger
 from taskflow.store import workers
 from taskflow.store.connect import Database, Line
@@ -29,7 +30,7 @@ BEATS_PER_LEASE = 3
 class Heart:
     """Registers the worker and beats until left. Answers come to `on_beat` on the event loop.
 
-    `held()` is read from the beating thread: it must give a copy.
+    `held()` is read from the beating thread: it must give a copy. `watchdog`, if given, looks from that thread too.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Heart:
         held: Callable[[], dict[str, Claimed]],
         busy: Callable[[], int],
         on_beat: Callable[[dict[str, Claimed], Beat], None],
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._database = database
         self._registration = registration
@@ -48,21 +50,23 @@ class Heart:
         self._held = held
         self._busy = busy
         self._on_beat = on_beat
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._watchdog = watchdog
         self._loop = asyncio.get_running_loop()
+        self._thread: threading.Thread | None = None
+        self._stop: Callable[[], object] = _nothing
         self._renewed_at = time.monotonic()
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
     async def __aenter__(self) -> Self:
         await self.register()
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        started = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="heart", daemon=True)
         self._thread.start()
+        self._stop = await started
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._stop.set()
+        self._stop()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 5)
         with contextlib.suppress(Unavailable):
@@ -81,13 +85,9 @@ class Heart:
             await workers.register(conn, self._registration(), self._lease_seconds)
         self._renewed_at = began
 
-    def _run(self) -> None:
+    def _run(self, started: asyncio.Future[Callable[[], object]]) -> None:
         try:
-            with asyncio.Runner() as runner:
-                line = Line(self._database)
-                while not self._stop.wait(self._lease_seconds / BEATS_PER_LEASE):
-                    runner.run(self._beat_once(line))
-                runner.run(line.__aexit__())
+            asyncio.run(self._live(started))
         except Exception as error:  # a worker without a heart must not look alive
             with contextlib.suppress(RuntimeError):  # the event loop has ended
                 self._loop.call_soon_threadsafe(self._fail, error)
@@ -96,16 +96,49 @@ class Heart:
         if not self.failed.done():
             self.failed.set_exception(error)
 
+    async def _live(self, started: asyncio.Future[Callable[[], object]]) -> None:
+        """The thread's own loop: beat and watch until told to stop; an error of either ends both."""
+        own, stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop.call_soon_threadsafe(started.set_result, lambda: _tell(own, stop))
+        loops = [asyncio.create_task(stop.wait()), asyncio.create_task(self._beat())]
+        if self._watchdog is not None:
+            loops.append(asyncio.create_task(self._watchdog.run()))
+        done, rest = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+        for loop in rest:
+            loop.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        for loop in done:
+            loop.result()
+
+    async def _beat(self) -> None:
+        async with Line(self._database) as line:
+            while True:
+                await asyncio.sleep(self._lease_seconds / BEATS_PER_LEASE)
+                await self._beat_once(line)
+
     async def _beat_once(self, line: Line) -> None:
+        """One beat. A connection on which no answer comes is given up before the lease is over."""
         held, worker_id, began = self._held(), self._registration().id, time.monotonic()
         try:
-            answer = await line.run(
-                lambda conn: workers.beat(conn, worker_id, self._lease_seconds, self._busy())
-            )
-        except Unavailable as error:
-            log.warning("beat failed", error=str(error))
+            async with asyncio.timeout(self._lease_seconds / 2):
+                answer = await line.run(
+                    lambda conn: workers.beat(conn, worker_id, self._lease_seconds, self._busy())
+                )
+        except (Unavailable, TimeoutError) as error:
+            log.warning("beat failed", error=str(error) or "no answer")
             return
         if answer.lease_live:
             self._renewed_at = began
+            if self._watchdog is not None:
+                self._watchdog.learn(answer.running, held)
         with contextlib.suppress(RuntimeError):  # the event loop has ended
             self._loop.call_soon_threadsafe(self._on_beat, held, answer)
+
+
+def _nothing() -> None:
+    """The heart does not beat yet."""
+
+
+def _tell(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    with contextlib.suppress(RuntimeError):  # that loop has ended
+        loop.call_soon_threadsafe(stop.set)

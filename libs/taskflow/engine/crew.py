@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 from contextlib import AsyncExitStack
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self
 
-import msgspec
 from msgspec import Struct
 
 from taskflow.bus.announce import subscribe_control
 from taskflow.bus.connect import Bus
+from taskflow.domain.attempt import Outcome
 from taskflow.domain.errors import Unavailable
 from taskflow.domain.task import Claimed
 from taskflow.engine.beat import Heart
 from taskflow.engine.claim import Claimer
+from taskflow.engine.declare import declarations, registration
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.execute import Executor
+from taskflow.engine.give_up import give_up
 from taskflow.engine.heal import unpark
 from taskflow.engine.intake import Intake
 from taskflow.engine.lines import LineKeeper
 from taskflow.engine.reconcile import Reconciler
 from taskflow.engine.record import Recorder
 from taskflow.engine.slots import Identity, Slots
-from taskflow.handlers.registry import Registry
+from taskflow.engine.watchdog import Watchdog
 from taskflow.handlers.runner import Runner
 from taskflow.kit.lifecycle import Guard
 from taskflow.kit.logging import get_logger
 from taskflow.kit.ticker import Ticker
 from taskflow.store import catalog
-from taskflow.store.catalog import Declaration
 from taskflow.store.connect import Database, Line
 from taskflow.store.workers import Beat, Registration
 
@@ -56,10 +54,20 @@ class Parts(Struct, frozen=True):
     claim_line: Line
 
 
+class Limits(Struct, frozen=True):
+    """Times of a worker in seconds, and how many deaths in a row make a task poison."""
+
+    lease_seconds: float
+    park_seconds: float
+    grace_seconds: float
+    poison_losses_max: int
+
+
 class Crew:
     """Everything of a worker between its connections and its handlers. Enter it once `prepare` has succeeded."""
 
-    def __init__(self, parts: Parts, queues: list[str], *, lease_seconds: float, park_seconds: float) -> None:
+    def __init__(self, parts: Parts, queues: list[str], limits: Limits) -> None:
+        self._limits = limits
         self._bus = parts.bus
         self._database = parts.database
         self._dispatcher = parts.dispatcher
@@ -70,6 +78,7 @@ class Crew:
         self._queues = sorted(set(queues))
         self._stack = AsyncExitStack()
         self._beats: asyncio.Queue[tuple[dict[str, Claimed], Beat]] = asyncio.Queue()
+        self._broken = asyncio.Event()
         self._stopping = False
         self._subscribed = False
         self._executor = Executor(
@@ -81,16 +90,9 @@ class Crew:
             self._queues,
             free_slots=lambda: parts.slots.free,
             on_arrival=self._claimer.wake,
-            park_seconds=park_seconds,
+            park_seconds=limits.park_seconds,
         )
-        self._heart = Heart(
-            parts.database,
-            self._registration,
-            lease_seconds=lease_seconds,
-            held=lambda: dict(self._executor.held),
-            busy=lambda: parts.slots.busy,
-            on_beat=lambda held, beat: self._beats.put_nowait((held, beat)),
-        )
+        self._heart = self._made_heart()
         self._reconciler = self._made_reconciler(parts)
 
     def _made_claimer(self) -> Claimer:
@@ -102,6 +104,25 @@ class Crew:
             self._executor,
             types=self._startable,
             paused_types=lambda: self._reconciler.paused_types,
+        )
+
+    def _made_heart(self) -> Heart:
+        watchdog = Watchdog(
+            self._runner,
+            self._held_now,
+            grace_seconds=self._limits.grace_seconds,
+            lease_seconds=self._limits.lease_seconds,
+            on_stuck=self._broken.set,
+            give_up=self._give_up,
+        )
+        return Heart(
+            self._database,
+            self._registration,
+            lease_seconds=self._limits.lease_seconds,
+            held=self._held_now,
+            busy=lambda: self._slots.busy,
+            on_beat=lambda held, beat: self._beats.put_nowait((held, beat)),
+            watchdog=watchdog,
         )
 
     def _made_reconciler(self, parts: Parts) -> Reconciler:
@@ -118,7 +139,7 @@ class Crew:
     async def prepare(self) -> None:
         """Make types, queues and consumers known. Raises `Unavailable` while a server is not ready for it."""
         async with self._database.connection() as conn:
-            await catalog.declare_types(conn, _declarations(self._runner.registry))
+            await catalog.declare_types(conn, declarations(self._runner.registry))
             await catalog.add_queues(conn, self._queues)
             paused_queues, self._reconciler.paused_types = await catalog.read_pauses(conn)
         await self._intake.pause(paused_queues)
@@ -150,14 +171,24 @@ class Crew:
         guard.spawn(_failure(self._heart.failed), "heart")
         guard.spawn(Ticker("intake", self._tidy, TIDY_SECONDS, passing=(Unavailable,)).run(), "intake")
 
-    async def drain(self, timeout_seconds: float, grace_seconds: float) -> None:
+    async def until_over(self, stop: asyncio.Event) -> bool:
+        """Until the worker is told to stop (True), or one of its handlers does not end (False)."""
+        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(self._broken.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return not self._broken.is_set()
+
+    async def drain(self, timeout_seconds: float) -> None:
         """Take nothing new, let handlers finish, hand the rest back."""
         self._stopping = True
         await self._intake.open(False)
         with contextlib.suppress(TimeoutError):  # what a claim in flight wins is still ours to finish
             await asyncio.wait_for(self._claimer.settled(), timeout_seconds)
         log.info("draining", running=len(self._executor.held))
-        await self._executor.drain(timeout_seconds, grace_seconds)
+        await self._executor.drain(timeout_seconds, self._limits.grace_seconds)
 
     async def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether this worker fetches: connected, its pulls answered, its lease believed in."""
@@ -168,23 +199,28 @@ class Crew:
         }
         return found["fetching"] and found["lease_live"] and not found["draining"], found
 
+    async def _give_up(self, ends: list[tuple[Claimed, Outcome]]) -> None:
+        await give_up(
+            self._database,
+            self._bus,
+            self._identity.id,
+            ends,
+            poison_losses_max=self._limits.poison_losses_max,
+            lease_seconds=self._limits.lease_seconds,
+        )
+
     def _startable(self) -> list[str]:
         paused = self._reconciler.paused_types
         return [name for name in self._runner.registry.types if name not in paused]
+
+    def _held_now(self) -> dict[str, Claimed]:
+        return dict(self._executor.held)  # a copy at one stroke: other threads ask too
 
     def _slot_freed(self) -> None:
         self._claimer.wake()
 
     def _registration(self) -> Registration:
-        return Registration(
-            id=self._identity.id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            version=_package_version(),
-            queues=self._queues,
-            types=sorted(self._runner.registry.types),
-            slots=self._slots.total,
-        )
+        return registration(self._identity.id, self._queues, self._runner.registry, self._slots.total)
 
     async def _tidy(self) -> None:
         accept = self._heart.lease_live and not self._stopping and not self._reconciler.draining
@@ -230,23 +266,3 @@ class Crew:
 
 async def _failure(of: asyncio.Future[None]) -> None:
     await of
-
-
-def _declarations(registry: Registry) -> list[Declaration]:
-    return [
-        Declaration(
-            name=spec.name,
-            schema=msgspec.json.encode(spec.schema).decode() if spec.schema is not None else None,
-            timeout_seconds=spec.timeout_seconds,
-            max_attempts=spec.max_attempts,
-            retry=msgspec.json.encode(spec.retry).decode() if spec.retry is not None else None,
-        )
-        for spec in registry.types.values()
-    ]
-
-
-def _package_version() -> str:
-    try:
-        return version("taskflow-platform")
-    except PackageNotFoundError:
-        return "0"

@@ -74,7 +74,8 @@ class Reconciler:
         """A claim is unknown if two beats in a row saw it, nobody holds it, and its answer is not awaited any more."""
         known = {(task.id, task.version) for task in (*held_before.values(), *self._executor.held.values())}
         unknown = {pair for pair in beat.running - known if pair[0] not in self._claimer.claiming}
-        lost = sorted(task_id for task_id, _ in unknown & self._suspects)
+        pairs = unknown & self._suspects
+        lost = sorted(task_id for task_id, _ in pairs)
         self._suspects = unknown
         if not lost:
             return
@@ -85,4 +86,6 @@ class Reconciler:
         except Unavailable:
             return
         for task in tasks:
+            if (task.id, task.version) not in pairs:
+                continue  # beats of a while ago: it has been claimed anew since
             await self._recorder.finish(task, Released("the answer to the claim was lost", begun=False))

@@ -54,6 +54,11 @@ class Children:
         """The process ids of the living children."""
         return [child.pid for child in self._living]
 
+    def signal(self, number: signal.Signals) -> None:
+        """Signal every living child with all it started; from any thread."""
+        for child in self._living.copy():
+            child.signal(number)
+
     async def run(self, held: Held, isolated: bool) -> Outcome:
         """Run one handler in a child until it has really ended; `isolated`: in a fresh one of its own."""
         stopped: asyncio.Future[None] = self._loop.create_future()
@@ -115,6 +120,8 @@ class Children:
         """Run the handler in `child`: the outcome, and whether the child can be used again."""
         claimed = held.claimed
         held.begun = True
+        held.begin()
+        held.kill = partial(child.signal, signal.SIGKILL)
         deadline = time.time() + claimed.timeout_seconds
         result = child.call(claimed, deadline, partial(self._on_line, claimed))
         timer = self._loop.call_later(claimed.timeout_seconds, _expire, held)
@@ -122,6 +129,7 @@ class Children:
             await _first(result, child.exited, stopped)
         finally:
             timer.cancel()
+            held.kill = None
         if child.exited.done():
             await _first(result, child.closed, timeout=LAST_WORDS_SECONDS_MAX)
         if result.done():

@@ -24,14 +24,17 @@ Ending = asyncio.Future[Outcome | None]
 
 
 class Coroutines:
-    """`stuck`: (task id, version) of handlers that were given up and still run: they swallow the cancel."""
+    """`stuck`: handlers that were given up and still run, since when: they swallow the cancel.
+
+    Keys are (task id, version), times those of `time.monotonic`.
+    """
 
     def __init__(self, grace_seconds: float, on_history: History) -> None:
         self._grace_seconds = grace_seconds
         self._on_history = on_history
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self.stuck: set[tuple[str, int]] = set()
+        self.stuck: dict[tuple[str, int], float] = {}
 
     async def run(self, spec: HandlerSpec, held: Held) -> Outcome:
         """Run one handler until it ends or is given up."""
@@ -40,7 +43,8 @@ class Coroutines:
         variables = copy_context()
         variables.run(CURRENT.set, context)
         ended: Ending = loop.create_future()
-        task = loop.create_task(_invoke(spec, context, held, ended), context=variables)
+        held.begin()
+        held.coroutine = task = loop.create_task(_invoke(spec, context, held, ended), context=variables)
         held.on_stop = partial(self._stop, held, context, task, ended)
         timer = loop.call_later(claimed.timeout_seconds, self._expire, held)
         try:
@@ -48,6 +52,7 @@ class Coroutines:
         finally:
             timer.cancel()
             context._close()
+            held.coroutine = None
             if held.stopping is not None or ended.cancelled():
                 self._abandon(task, claimed)
         return held.end() or outcome or Released("the worker's loop is closing", begun=False)
@@ -68,8 +73,8 @@ class Coroutines:
             return
         task.cancel()
         key = (claimed.id, claimed.version)
-        self.stuck.add(key)
-        task.add_done_callback(lambda _: self.stuck.discard(key))
+        self.stuck[key] = time.monotonic()
+        task.add_done_callback(lambda _: self.stuck.pop(key, None))
 
     def _emit(self, claimed: Claimed, kind: Kind, level: str, text: str, fraction: float | None) -> None:
         if threading.get_ident() == self._thread:

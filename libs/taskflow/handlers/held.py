@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from collections.abc import Callable
 
 from taskflow.domain.attempt import Cancelled, Released, TimedOut
@@ -16,9 +19,13 @@ def nobody() -> None:
 
 
 class Held:
-    """One call of `Runner.run`. Who runs the handler sets `on_stop`, which `stop` calls once, and `ended`."""
+    """One call of `Runner.run`. Who runs the handler sets `on_stop`, which `stop` calls once, and `ended`.
 
-    __slots__ = ("begun", "claimed", "ended", "on_stop", "stopping")
+    `over_at`: when the handler has to begin to end, by `time.monotonic`: at its deadline, or when it was stopped.
+    `coroutine`: the loop's task that runs it; `kill`: ends the child process that runs it, from any thread.
+    """
+
+    __slots__ = ("begun", "claimed", "coroutine", "ended", "kill", "on_stop", "over_at", "stopping")
 
     def __init__(self, claimed: Claimed) -> None:
         self.claimed = claimed
@@ -26,6 +33,13 @@ class Held:
         self.ended = False
         self.stopping: End | None = None
         self.on_stop: Callable[[], object] = nobody
+        self.over_at = math.inf
+        self.coroutine: asyncio.Task[None] | None = None
+        self.kill: Callable[[], object] | None = None
+
+    def begin(self) -> None:
+        """The handler is about to be called: its time begins."""
+        self.over_at = time.monotonic() + self.claimed.timeout_seconds
 
     def stop(self, end: End) -> None:
         """Have the handler end. The first reason stands, but a cancel outranks the others."""
@@ -33,6 +47,7 @@ class Held:
             return
         if self.stopping is None:
             self.stopping = end
+            self.over_at = min(self.over_at, time.monotonic())
             self.on_stop()
         elif isinstance(end, Cancelled):
             self.stopping = end

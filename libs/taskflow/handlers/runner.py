@@ -6,6 +6,7 @@ Coroutines run on the loop, functions in child processes; whatever a handler doe
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -97,10 +98,21 @@ class Runner:
         """What is being run: a task's id and version each."""
         return set(self._held)
 
+    def watched(self) -> list[Held]:
+        """What is being run, for a thread that watches over it."""
+        return list(self._held.copy().values())
+
     @property
-    def stuck(self) -> set[Key]:
-        """Coroutines given up after their grace that still run: only the end of this process ends them."""
+    def stuck(self) -> dict[Key, float]:
+        """Coroutines given up after their grace that still run, since when (`time.monotonic`).
+
+        Only the end of this process ends them.
+        """
         return self._coroutines.stuck
+
+    def signal_children(self, number: signal.Signals) -> None:
+        """Signal every living child process with all it started; from any thread."""
+        self._children.signal(number)
 
     @property
     def child_pids(self) -> list[int]:

@@ -10,6 +10,7 @@ Exit codes: 0 done, 1 a second signal or a `ProgramError`, 2 settings, 70 a loop
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ P = TypeVar("P", bound=ProgramSettings)
 EXIT_SETTINGS = 2
 EXIT_BROKEN = 70
 _CLOSE_SECONDS_MAX = 10.0
+_HANG_SECONDS_MAX = 2.0
+"""How long what is left on the loop at the very end may take to be cancelled."""
 
 
 class ProgramError(Exception):
@@ -99,10 +102,28 @@ class Guard:
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[int | None]]) -> int:
-    """Run `main(stop)` on a fresh event loop and give its exit code."""
+    """Run `main(stop)` on a fresh event loop and give its exit code.
+
+    What `main` has left on the loop is cancelled; if that does not help, the process ends here.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        code = _code(runner, main)
+        if runner.run(_hangers()):
+            end_now(code, "a coroutine does not end although it was cancelled")
+    return code
+
+
+def end_now(code: int, reason: str) -> NoReturn:
+    """End this process at once, from any thread, with nothing left open being closed."""
+    log.error("the process ends now", reason=reason, exit_code=code)
+    with contextlib.suppress(Exception):
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def _code(runner: asyncio.Runner, main: Callable[[asyncio.Event], Awaitable[int | None]]) -> int:
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_under_signals(main)) or 0
+        return runner.run(_under_signals(main)) or 0
     except SettingsError as error:
         return _refused(str(error), EXIT_SETTINGS)
     except ProgramError as error:
@@ -144,6 +165,14 @@ async def _under_signals(main: Callable[[asyncio.Event], Awaitable[int | None]])
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told, number)
     return await main(stop)
+
+
+async def _hangers() -> set[asyncio.Task[Any]]:
+    """Cancel all that is left on the loop; what has not ended soon never will."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    return (await asyncio.wait(left, timeout=_HANG_SECONDS_MAX))[1] if left else set()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -11,14 +11,14 @@ from typing import Any
 
 from taskflow.bus.connect import Bus
 from taskflow.domain.errors import Unavailable
-from taskflow.engine.crew import Crew, Parts
+from taskflow.engine.crew import Crew, Limits, Parts
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.lines import LineKeeper
 from taskflow.engine.record import Recorder
 from taskflow.engine.slots import Identity, Slots
 from taskflow.handlers.registry import DeclarationError, Registry, load_registry
 from taskflow.handlers.runner import Runner
-from taskflow.kit.lifecycle import Guard, ProgramError
+from taskflow.kit.lifecycle import EXIT_BROKEN, Guard, ProgramError
 from taskflow.kit.logging import get_logger
 from taskflow.kit.probes import Probes
 from taskflow.store.connect import Database, Line
@@ -40,20 +40,25 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     async with AsyncExitStack() as stack:
         parts = await _opened(settings, registry, imports, stack)
         guard = await stack.enter_async_context(Guard())
-        crew = Crew(
-            parts,
-            settings.worker_queues,
-            lease_seconds=settings.worker_lease,
-            park_seconds=settings.worker_poll_timeout,
-        )
+        crew = Crew(parts, settings.worker_queues, _limits(settings))
         await stack.enter_async_context(Probes(settings.probe_port, settings.http_host, crew.ready))
         if await _started(crew, stack, stop):
             crew.spawn(guard)
             types = sorted(registry.types)
             log.info("working", worker_id=parts.identity.id, slots=parts.slots.total, types=types)
-            await stop.wait()
-            await crew.drain(settings.worker_drain_timeout, settings.handler_grace)
+            in_order = await crew.until_over(stop)
+            await crew.drain(settings.worker_drain_timeout if in_order else 0)
+            return 0 if in_order else EXIT_BROKEN
     return 0
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        lease_seconds=settings.worker_lease,
+        park_seconds=settings.worker_poll_timeout,
+        grace_seconds=settings.handler_grace,
+        poison_losses_max=settings.poison_losses_max,
+    )
 
 
 async def _opened(settings: Settings, registry: Registry, imports: list[str], stack: AsyncExitStack) -> Parts:

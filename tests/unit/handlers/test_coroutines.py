@@ -98,7 +98,7 @@ async def test_one_that_swallows_the_cancel_is_given_up(
     monkeypatch.setattr(samples, "LET_GO", let_go)
     claimed = claim("co.swallow", timeout_seconds=0.05)
     assert isinstance(await runner.run(claimed), TimedOut)
-    assert runner.stuck == {(claimed.id, claimed.version)}
+    assert set(runner.stuck) == {(claimed.id, claimed.version)}
     assert runner.held() == set()
     let_go.set()
     await wait_until(lambda: not runner.stuck, "the handler ends at last")
