@@ -14,6 +14,7 @@ from taskflow.bus.errors import BusAway, StreamMissing
 from taskflow.bus.publisher import Doorbell
 from taskflow.bus.streams import ensure_streams, read_watermark
 from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.meters import RUNG_AGAIN
 from taskflow.kit.logging import get_logger
 from taskflow.store import catalog, doorbells, workers
 from taskflow.store.connect import Line
@@ -77,6 +78,7 @@ class Healer:
 
     def _ring(self, rung: list[Rung]) -> None:
         self.rung_again += len(rung)
+        RUNG_AGAIN.inc(len(rung))
         self._dispatcher.ring(Doorbell(r.id, r.lane, r.queue, r.rung_at) for r in rung)
 
 

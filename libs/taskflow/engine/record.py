@@ -16,6 +16,7 @@ from taskflow.domain.dead_letter import Notice
 from taskflow.domain.decide import Decision, decide
 from taskflow.domain.task import Claimed
 from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.meters import FENCED
 from taskflow.kit.batcher import Batcher
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
@@ -78,6 +79,7 @@ class Recorder:
         closed = await self._line.run(lambda conn: moves.close_executions(conn, stale))
         fenced = [record.task.id for record in stale if record.task.id not in closed]
         self.fenced += len(fenced)
+        FENCED.inc(len(fenced))
         if fenced:
             log.info("late results changed nothing", count=len(fenced), task_ids=fenced[:5])
 

@@ -11,6 +11,7 @@ import time
 from taskflow.domain.attempt import ErrorInfo, Lost, TimedOut
 from taskflow.domain.task import Claimed
 from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.meters import RESCUED
 from taskflow.engine.record import follow, judge
 from taskflow.kit.logging import get_logger
 from taskflow.store import moves, tending, workers
@@ -79,5 +80,8 @@ class Rescuer:
         ]
         recorded = await self._line.run(lambda conn: moves.record_outcomes(conn, records))
         follow(self._dispatcher, recorded, records)
+        for record in records:
+            if record.task.id in recorded:
+                RESCUED.labels(record.decision.execution).inc()
         if recorded:
             log.warning("rescued", count=len(recorded), task_ids=list(recorded)[:5])

@@ -1,6 +1,7 @@
-"""Health probes of a program that serves no HTTP otherwise: GET /livez and GET /readyz, and nothing else.
+"""Health probes of a program that serves no HTTP otherwise: GET /livez, /readyz and /metrics, and nothing else.
 
-`/livez` answers 200 as long as the event loop turns. `/readyz` asks the program: 200 or 503.
+`/livez` answers 200 as long as the event loop turns. `/readyz` asks the program: 200 or 503. `/metrics` tells what it
+counts, for Prometheus.
 A service's `app.py` enters it last, so that it is ready only once everything else is.
 """
 
@@ -15,6 +16,7 @@ import msgspec
 
 from taskflow.kit.lifecycle import ProgramError
 from taskflow.kit.logging import get_logger
+from taskflow.kit.metrics import CONTENT_TYPE, exposition
 
 log = get_logger(__name__)
 
@@ -24,6 +26,7 @@ _REQUEST_SECONDS_MAX = 5.0
 _REQUEST_BYTES_MAX = 16384
 _OPEN_MAX = 64
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
+_PATHS = ("/livez", "/readyz", "/metrics")
 
 
 class Probes:
@@ -68,8 +71,7 @@ class Probes:
         try:
             async with asyncio.timeout(_REQUEST_SECONDS_MAX):
                 head = await reader.readuntil(b"\r\n\r\n")
-                method, status, body = await self._answer(head)
-                writer.write(_response(method, status, body))
+                writer.write(await self._answer(head))
                 await writer.drain()
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             pass  # a caller that went away or dawdled; there is no one to tell
@@ -77,34 +79,39 @@ class Probes:
             self._open.discard(writer)
             writer.close()
 
-    async def _answer(self, head: bytes) -> tuple[str, int, dict[str, Any]]:
+    async def _answer(self, head: bytes) -> bytes:
         words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
         if len(words) != 3:
-            return "GET", 400, {"detail": "not an HTTP request"}
+            return _json("GET", 400, {"detail": "not an HTTP request"})
         method, path = words[0], words[1].split("?", 1)[0].rstrip("/")
-        if path not in ("/livez", "/readyz"):
-            return method, 404, {"detail": "here are only /livez and /readyz"}
+        if path not in _PATHS:
+            return _json(method, 404, {"detail": "here are only /livez, /readyz and /metrics"})
         if method not in ("GET", "HEAD"):
-            return method, 405, {"detail": "expected GET or HEAD"}
+            return _json(method, 405, {"detail": "expected GET or HEAD"})
         if path == "/livez":
-            return method, 200, {"live": True}
+            return _json(method, 200, {"live": True})
+        if path == "/metrics":
+            return _response(method, 200, CONTENT_TYPE, exposition())
         try:
             ready, found = await self._ready()
         except Exception as error:
             log.warning("the readiness check failed", exc_info=error)
             ready, found = False, {"detail": type(error).__name__}
-        return method, 200 if ready else 503, {"ready": ready, **found}
+        return _json(method, 200 if ready else 503, {"ready": ready, **found})
 
 
-def _response(method: str, status: int, body: dict[str, Any]) -> bytes:
-    text = msgspec.json.encode(body)
+def _json(method: str, status: int, body: dict[str, Any]) -> bytes:
+    return _response(method, status, "application/json", msgspec.json.encode(body))
+
+
+def _response(method: str, status: int, content_type: str, body: bytes) -> bytes:
     lines = [
         f"HTTP/1.1 {status} {_REASONS[status]}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(text)}",
+        f"Content-Type: {content_type}",
+        f"Content-Length: {len(body)}",
         "Cache-Control: no-store",
         "Connection: close",
         *(["Allow: GET, HEAD"] if status == 405 else []),
     ]
     head = "\r\n".join(lines).encode() + b"\r\n\r\n"
-    return head if method == "HEAD" else head + text
+    return head if method == "HEAD" else head + body

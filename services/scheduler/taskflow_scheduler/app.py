@@ -15,6 +15,7 @@ from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.heal import Healer
 from taskflow.engine.prune import Pruner
 from taskflow.engine.rescue import Rescuer
+from taskflow.engine.rounds import Rounds
 from taskflow.engine.turn import Turner
 from taskflow.kit.lifecycle import Guard
 from taskflow.kit.probes import Probes
@@ -29,6 +30,8 @@ FOLD_SECONDS = 15.0
 REMIND_SECONDS = 30.0
 PRUNE_SECONDS = 300.0
 RANGES_SECONDS = 3_600.0
+LOOK_SECONDS = 60.0
+SCAN_SECONDS = 3_600.0
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> int:
@@ -39,7 +42,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
         bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-scheduler"))
         dispatcher = await enter(Dispatcher(bus))
         urgent, slow = await enter(Line(database)), await enter(Line(database))
-        duties = _duties(settings, bus, dispatcher, urgent, slow)
+        rounds = Rounds(
+            database,
+            await enter(Line(database)),
+            bus,
+            lease_seconds=settings.worker_lease,
+            handler_grace=settings.handler_grace,
+            letters_kept_seconds=settings.dead_letter_retention,
+        )
+        duties = _duties(settings, bus, dispatcher, urgent, slow, rounds)
         guard = await enter(Guard())
         for duty in duties:
             guard.spawn(duty.run(), duty.name)
@@ -53,7 +64,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     return 0
 
 
-def _duties(settings: Settings, bus: Bus, dispatcher: Dispatcher, urgent: Line, slow: Line) -> list[Ticker]:
+def _duties(
+    settings: Settings, bus: Bus, dispatcher: Dispatcher, urgent: Line, slow: Line, rounds: Rounds
+) -> list[Ticker]:
     rescuer = Rescuer(
         urgent,
         dispatcher,
@@ -76,4 +89,6 @@ def _duties(settings: Settings, bus: Bus, dispatcher: Dispatcher, urgent: Line, 
         Ticker("fold", pruner.fold_once, FOLD_SECONDS, passing=away),
         Ticker("ranges", pruner.ranges_once, RANGES_SECONDS, passing=away),
         Ticker("prune", pruner.prune_once, PRUNE_SECONDS, passing=away),
+        Ticker("look", rounds.look_once, LOOK_SECONDS, passing=away),
+        Ticker("scan", rounds.scan_once, SCAN_SECONDS, passing=away),
     ]

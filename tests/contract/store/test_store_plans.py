@@ -5,6 +5,7 @@ Plans are generic ones, made under the settings of the hot paths: a plan made on
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ SOME = "<some id>"
 
 PKEY = {Scan("tasks", "tasks_pkey")}
 QUEUED, RUNNING = Scan("tasks", "tasks_queued"), Scan("tasks", "tasks_running")
+TRIES = Scan("executions", "executions_pkey")
 HISTORY = {Scan(table, f"{table}_pkey") for table in ("executions", "task_logs", "task_events")}
 
 EXPECTED: dict[str, set[Scan]] = {
@@ -54,9 +56,18 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.tasks.read_tasks": PKEY,
     "store.tasks.read_statuses": PKEY,
     "store.tasks.list_tasks": PKEY,
+    "store.audit.scan_tasks": {*PKEY, TRIES},
+    "store.audit.scan_letters": PKEY,
+    "store.audit.lost_doorbells": {QUEUED},
+    "store.audit.parked_though_served": {QUEUED},
+    "store.audit.open_tries": {*PKEY, Scan("executions", "executions_open")},
+    "store.mend.write_letters": {*PKEY, TRIES},
+    "store.mend.resolve_letters": PKEY,
+    "store.mend.close_tries": {TRIES},
 }
 
 ARGUMENTS = {
+    "store.audit.scan_tasks": f"{FIRST}, 10, 1",
     "store.tending.prune_tasks": f"1, 1, {LAST}",
     "store.tasks.list_tasks": f"'{{}}', '{{}}', '{{}}', '{{}}', '{{}}', {FIRST}, {LAST}, 100, false, false, null, null",
     "store.history.read_executions": f"{SOME}, 'running'",
@@ -136,3 +147,14 @@ async def test_no_statement_reads_a_whole_range(hot: asyncpg.Connection) -> None
 async def test_every_statement_on_ranges_is_expected(hot: asyncpg.Connection) -> None:
     """A new statement that reads ranges belongs into the table above."""
     assert {name for name in STATEMENTS if await planned(hot, name)} == set(EXPECTED)
+
+
+async def test_a_page_of_a_scan_reads_no_more_than_a_page(hot: asyncpg.Connection) -> None:
+    """A plan for this one page would sort all that is left; the generic plan does not."""
+    await hot.execute(f"PREPARE asked AS {STATEMENTS['store.audit.scan_tasks']}")
+    text = await hot.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked({ARGUMENTS['store.audit.scan_tasks']})")
+    await hot.execute("DEALLOCATE asked")
+    [page] = [node for node in json.loads(text)[0]["Plan"]["Plans"] if node.get("Subplan Name") == "CTE page"]
+    [below] = page["Plans"]
+    assert (page["Node Type"], below["Node Type"]) == ("Limit", "Append")
+    assert {node["Node Type"] for node in below["Plans"]} == {"Index Scan"}

@@ -1,0 +1,153 @@
+"""What operators measure: counted where it happens, told on the probe port, the doctor's findings by the scheduler."""
+
+from __future__ import annotations
+
+import asyncpg
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.conftest import BusNames
+from tests.contract.store import world
+from tests.support.chaos import Books, extra_service
+from tests.support.systems import System
+from tests.support.waiting import wait_until, wait_until_sync
+
+from taskflow.bus.connect import Bus
+from taskflow.bus.streams import ensure_streams
+from taskflow.bus.topology import Topology
+from taskflow.domain.attempt import ErrorInfo, Succeeded
+from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.doctor import CHECKS
+from taskflow.engine.heal import Healer
+from taskflow.engine.record import Recorder
+from taskflow.engine.rescue import Rescuer
+from taskflow.kit.metrics import REGISTRY
+from taskflow.store.connect import Database, Line
+
+ERROR = ErrorInfo("ValueError", "no")
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"taskflow_{name}_total", labels) or 0.0
+
+
+async def test_rescues_rings_and_fenced_results_are_counted(
+    database_url: str, nats_url: str, bus_names: BusNames
+) -> None:
+    topology = Topology(bus_names.stream, bus_names.consumer)
+    async with (
+        Database(database_url, application="test") as database,
+        Bus(nats_url, topology, name="test") as bus,
+        Line(database) as line,
+        Dispatcher(bus) as dispatcher,
+        Recorder(line, dispatcher, poison_losses_max=3, pending_max=100) as recorder,
+    ):
+        await ensure_streams(bus)
+        conn = await asyncpg.connect(database_url)
+        lost, late = await world.run(conn, 2), await world.run(conn, 3)
+        await world.end_lease(conn, lost[0].worker_id)
+        await conn.execute(
+            "UPDATE tasks SET started_at = now() - interval '1 hour' WHERE worker_id = $1", late[0].worker_id
+        )
+        rescuer = Rescuer(line, dispatcher, lease_seconds=0.2, handler_grace=0, poison_losses_max=3)
+        before = counted("tasks_rescued", outcome="lost"), counted("tasks_rescued", outcome="timed_out")
+
+        async def rescued() -> bool:
+            await rescuer.run_once()
+            return counted("tasks_rescued", outcome="lost") > before[0]
+
+        await wait_until(rescued, "rescue has come")
+        assert counted("tasks_rescued", outcome="lost") == before[0] + 2
+        assert counted("tasks_rescued", outcome="timed_out") == before[1] + 3
+
+        fenced = counted("results_fenced")
+        await recorder.finish(lost[0], Succeeded("1"))
+        assert counted("results_fenced") == fenced + 1
+
+        await world.submit(conn, 4, queue="mail")
+        await conn.execute("UPDATE tasks SET rung_at = now() - interval '1 hour' WHERE queue = 'mail'")
+        rung = counted("doorbells_rung_again")
+        await Healer(line, bus, dispatcher).run_once()
+        assert counted("doorbells_rung_again") == rung + 4
+        await conn.close()
+
+
+def told(port: int) -> dict[tuple[str, str], float]:
+    """What a service tells of TaskFlow: by name and (only) label."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    return {
+        (sample.name, "".join(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name.startswith("taskflow_")
+    }
+
+
+def until_told(port: int, name: str, label: str) -> dict[tuple[str, str], float]:
+    """Wait until a service tells of this."""
+
+    def there() -> dict[tuple[str, str], float]:
+        try:
+            found = told(port)
+        except httpx.TransportError:
+            return {}
+        return found if (name, label) in found else {}
+
+    return wait_until_sync(there, f"{name} of {label!r} is told", 30, interval=0.1)
+
+
+def test_the_scheduler_tells_what_the_doctor_finds(system: System, truth: Books, free_port: int) -> None:
+    system.wait(system.submit("demo")["id"])
+    change = "UPDATE stat_totals SET n = n + $1 WHERE (queue, type, status) = ('default', 'demo', 'accepted')"
+    wait_until_sync(lambda: truth.value("SELECT count(*) FROM stat_totals") > 0, "the figures are folded", 30)
+    truth.rows(change, 3)
+    try:
+        with extra_service(
+            system, "taskflow_scheduler", PROBE_PORT=str(free_port), WORKER_LEASE="2s"
+        ) as extra:
+            until_told(free_port, "taskflow_doctor_findings", "doorbells")
+            found = until_told(free_port, "taskflow_doctor_findings", "figures")
+            findings = {check: n for (name, check), n in found.items() if name == "taskflow_doctor_findings"}
+            assert findings == {**dict.fromkeys(CHECKS, 0.0), "conservation": 3, "figures": 1}
+            assert found["taskflow_conservation_gap", ""] == 3
+            now = truth.value("SELECT extract(epoch FROM now())::float8")
+            for check in CHECKS:
+                assert found["taskflow_doctor_checked_timestamp_seconds", check] == pytest.approx(now, abs=60)
+            assert "found: accepted = live + terminal + pruned" in extra.log()
+    finally:
+        truth.rows(change, -3)
+
+
+def test_rows_that_are_gone_are_a_gap(system: System, truth: Books, free_port: int) -> None:
+    """The figures alone still add up; the scan knows better."""
+    [task_id] = system.submit_many([{"type": "demo", "delay_seconds": 3600}])
+    begin = "INSERT INTO tasks SELECT * FROM kept"
+    truth.rows("CREATE TABLE kept AS SELECT * FROM tasks WHERE id = $1", task_id)
+    truth.rows("DELETE FROM tasks WHERE id = $1", task_id)
+    try:
+        with extra_service(system, "taskflow_scheduler", PROBE_PORT=str(free_port), WORKER_LEASE="2s"):
+            until_told(free_port, "taskflow_doctor_findings", "doorbells")
+            found = until_told(free_port, "taskflow_doctor_findings", "figures")
+            assert found["taskflow_conservation_gap", ""] == 1
+    finally:
+        truth.rows(begin)
+        truth.rows("DROP TABLE kept")
+        system.post(f"/tasks/{task_id}/cancel")
+
+
+@pytest.mark.parametrize("module", ["taskflow_worker", "taskflow_dlq_consumer"])
+def test_other_services_tell_nothing_of_the_whole(system: System, free_port: int, module: str) -> None:
+    with extra_service(system, module, PROBE_PORT=str(free_port), WORKER_LEASE="2s"):
+
+        def there() -> bool:
+            try:
+                return httpx.get(f"http://127.0.0.1:{free_port}/livez").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_until_sync(there, "probes are served", 30)
+        names = {name for name, _ in told(free_port)}
+        whole = {name for name in names if "doctor" in name or "conservation" in name}
+        assert not whole
+        if module == "taskflow_worker":
+            assert {"taskflow_tasks_rescued_total", "taskflow_results_fenced_total"} <= names
