@@ -149,6 +149,7 @@ CREATE TABLE public.tasks (
     metadata json,
     retry json NOT NULL,
     CONSTRAINT tasks_lane CHECK (((lane >= 0) AND (lane <= 3))),
+    CONSTRAINT tasks_rung CHECK (((status <> 'queued'::text) OR (rung_at IS NOT NULL))),
     CONSTRAINT tasks_status CHECK ((status = ANY (ARRAY['scheduled'::text, 'queued'::text, 'running'::text, 'retrying'::text, 'completed'::text, 'failed'::text, 'cancelled'::text, 'expired'::text])))
 )
 PARTITION BY RANGE (id);

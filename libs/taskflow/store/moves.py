@@ -92,6 +92,7 @@ class Recorded(NamedTuple):
 # $1 id uuid[] (sorted)  $2 version  $3 worker id  $4 status  $5 execution status  $6 result  $7 error  $8 due_at
 # $9 attempt  $10 losses  $11 snoozes  $12 dead letter id  $13 reason
 # Guarded by (version, worker): a late writer changes nothing. Execution, dead letter and figures stand or fall with it.
+# A life fails once; should a failed row have been set back by hand, its letter is written anew rather than refused.
 RECORD_OUTCOMES = """-- store.moves.record_outcomes
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -121,6 +122,10 @@ WITH given AS (
     INSERT INTO dead_letters (id, task_id, life, attempts, type, queue, reason, worker_id, error, created_at)
     SELECT letter_id, id, life, attempt, type, queue, reason, worker_id, error::json, clock_timestamp()
     FROM moved WHERE letter_id IS NOT NULL
+    ON CONFLICT (task_id, life) DO UPDATE
+    SET id = excluded.id, attempts = excluded.attempts, reason = excluded.reason, worker_id = excluded.worker_id,
+        error = excluded.error, created_at = excluded.created_at, status = 'pending', resolved_at = NULL,
+        handled_at = NULL, noticed_at = NULL, fingerprint = NULL
 ), counted AS (
     INSERT INTO stat_deltas (n, queue, type, origin, target)
     SELECT count(*), queue, type, 'running', status FROM moved GROUP BY queue, type, status

@@ -221,6 +221,23 @@ async def test_failing_for_good_writes_the_dead_letter_with_it(conn: asyncpg.Con
     assert letter["handled_at"] is None
 
 
+async def test_a_failed_row_set_back_by_hand_can_fail_again(conn: asyncpg.Connection) -> None:
+    [task_id] = await world.bury(conn)
+    await conn.execute(
+        "UPDATE tasks SET status = 'queued', rung_at = now(), finished_at = NULL WHERE id = $1", task_id
+    )
+    again = await world.claim(conn, await world.start_worker(conn), [task_id])
+    recorded = await world.end(conn, again, PERMANENT)
+    letters = await conn.fetch("SELECT id::text AS id, status FROM dead_letters WHERE task_id = $1", task_id)
+    assert [tuple(letter) for letter in letters] == [(recorded[task_id].letter_id, "pending")]
+
+
+async def test_a_queued_row_has_a_stamp(conn: asyncpg.Connection) -> None:
+    [task_id] = await world.submit(conn)
+    with pytest.raises(asyncpg.CheckViolationError, match="tasks_rung"):
+        await conn.execute("UPDATE tasks SET rung_at = NULL WHERE id = $1", task_id)
+
+
 async def test_one_bad_row_is_told_apart_from_its_batch(conn: asyncpg.Connection) -> None:
     good, bad = await world.run(conn, 2)
     for outcome in (
