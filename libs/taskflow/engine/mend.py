@@ -11,14 +11,13 @@ from functools import partial
 from taskflow.bus.connect import Bus
 from taskflow.bus.publisher import Doorbell, ring
 from taskflow.bus.streams import ensure_streams
-from taskflow.domain.attempt import ErrorInfo, Lost, TimedOut
+from taskflow.domain.attempt import ErrorInfo
 from taskflow.domain.errors import Unavailable
-from taskflow.domain.task import Claimed
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.doctor import Diagnosis, Doctor, read_served
-from taskflow.engine.record import follow, judge
+from taskflow.engine.rescue import take_back
 from taskflow.kit.logging import get_logger
-from taskflow.store import doorbells, mend, moves, workers
+from taskflow.store import doorbells, mend
 from taskflow.store.audit import Bound
 from taskflow.store.connect import Conn, Line
 from taskflow.store.doorbells import Rung
@@ -72,21 +71,18 @@ class Mender:
 
     async def _rescue(self, diagnosis: Diagnosis) -> int:
         found = sorted(diagnosis.passing.untended.values(), key=lambda pair: pair[0].id)
-        pages = [found[start : start + ROWS_PAGE] for start in range(0, len(found), ROWS_PAGE)]
-        return sum([await self._rescue_page(page) for page in pages])
-
-    async def _rescue_page(self, found: list[tuple[Claimed, bool]]) -> int:
-        """As `rescue` does: workers are pronounced dead first, so that one that renewed meanwhile keeps its own."""
-        suspects = {task.worker_id for task, live in found if not live}
-        dead = await self._line.run(lambda conn: workers.pronounce_dead(conn, list(suspects)))
-        records = [
-            judge(task, TimedOut(_LATE) if live else Lost(_GONE), poison_losses_max=self._poison_losses_max)
-            for task, live in found
-            if live or task.worker_id in dead
+        taken = [
+            await take_back(
+                self._line,
+                self._dispatcher,
+                found[start : start + ROWS_PAGE],
+                _GONE,
+                _LATE,
+                poison_losses_max=self._poison_losses_max,
+            )
+            for start in range(0, len(found), ROWS_PAGE)
         ]
-        recorded = await self._line.run(lambda conn: moves.record_outcomes(conn, records))
-        follow(self._dispatcher, recorded, records)
-        return len(recorded)
+        return sum(map(len, taken))
 
     async def _close_tries(self, diagnosis: Diagnosis) -> int:
         tries = sorted(diagnosis.passing.tries)

@@ -16,6 +16,7 @@ from taskflow.engine.record import follow, judge
 from taskflow.kit.logging import get_logger
 from taskflow.store import moves, tending, workers
 from taskflow.store.connect import Line
+from taskflow.store.moves import Record
 
 log = get_logger(__name__)
 
@@ -70,18 +71,35 @@ class Rescuer:
         return now >= self._not_before
 
     async def _rescue(self, found: list[tuple[Claimed, bool]]) -> None:
-        """Before tasks are taken from workers, these are pronounced dead: one that renewed meanwhile keeps its own."""
-        suspects = {task.worker_id for task, live in found if not live}
-        dead = await self._line.run(lambda conn: workers.pronounce_dead(conn, list(suspects)))
-        records = [
-            judge(task, TimedOut(_LATE) if live else Lost(_GONE), poison_losses_max=self._poison_losses_max)
-            for task, live in found
-            if live or task.worker_id in dead
-        ]
-        recorded = await self._line.run(lambda conn: moves.record_outcomes(conn, records))
-        follow(self._dispatcher, recorded, records)
-        for record in records:
-            if record.task.id in recorded:
-                RESCUED.labels(record.decision.execution).inc()
-        if recorded:
-            log.warning("rescued", count=len(recorded), task_ids=list(recorded)[:5])
+        taken = await take_back(
+            self._line, self._dispatcher, found, _GONE, _LATE, poison_losses_max=self._poison_losses_max
+        )
+        for record in taken:
+            RESCUED.labels(record.decision.execution).inc()
+        if taken:
+            log.warning("rescued", count=len(taken), task_ids=[record.task.id for record in taken[:5]])
+
+
+async def take_back(
+    line: Line,
+    dispatcher: Dispatcher,
+    found: list[tuple[Claimed, bool]],
+    gone: ErrorInfo,
+    late: ErrorInfo,
+    *,
+    poison_losses_max: int,
+) -> list[Record]:
+    """Record what became of untended tasks: `gone` says why one was lost, `late` (its worker lives) why it timed out.
+
+    Before tasks are taken from workers, these are pronounced dead: one that renewed meanwhile keeps its own.
+    """
+    suspects = {task.worker_id for task, live in found if not live}
+    dead = await line.run(lambda conn: workers.pronounce_dead(conn, list(suspects)))
+    records = [
+        judge(task, TimedOut(late) if live else Lost(gone), poison_losses_max=poison_losses_max)
+        for task, live in found
+        if live or task.worker_id in dead
+    ]
+    recorded = await line.run(lambda conn: moves.record_outcomes(conn, records))
+    follow(dispatcher, recorded, records)
+    return [record for record in records if record.task.id in recorded]
