@@ -24,7 +24,7 @@ from taskflow.kit.logging import get_logger
 from taskflow.store import moves
 from taskflow.store.connect import Line
 from taskflow.store.errors import Unstorable, verdict
-from taskflow.store.moves import Record, Recorded
+from taskflow.store.moves import Record, Recorded, its_move
 
 log = get_logger(__name__)
 
@@ -69,15 +69,16 @@ class Recorder:
     async def _write(self, records: list[Record]) -> Sequence[Recorded | None]:
         live = [record for record in records if record.decision.status != "cancelled"]
         recorded = await self._line.run(lambda conn: moves.record_outcomes(conn, live)) if live else {}
-        stale = [record for record in records if record.task.id not in recorded]
+        moves_made = [its_move(recorded, record) for record in records]
+        stale = [record for record, made in zip(records, moves_made, strict=True) if made is None]
         if stale:
             await self._close(stale)
         follow(self._dispatcher, recorded, records)
-        return [recorded.get(record.task.id) for record in records]
+        return moves_made
 
     async def _close(self, stale: list[Record]) -> None:
         closed = await self._line.run(lambda conn: moves.close_executions(conn, stale))
-        fenced = [record.task.id for record in stale if record.task.id not in closed]
+        fenced = [record.task.id for record in stale if (record.task.id, record.task.number) not in closed]
         self.fenced += len(fenced)
         FENCED.inc(len(fenced))
         if fenced:
@@ -95,7 +96,7 @@ def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Seque
     notices = [
         Notice(record.letter_id, record.task.id, record.task.life, record.task.type, record.task.queue, bury)
         for record in records
-        if record.letter_id and record.task.id in recorded and (bury := record.decision.bury)
+        if record.letter_id and its_move(recorded, record) and (bury := record.decision.bury)
     ]
     dispatcher.ring(bells)
     dispatcher.notice(notices)

@@ -102,4 +102,4 @@ async def take_back(
     ]
     recorded = await line.run(lambda conn: moves.record_outcomes(conn, records))
     follow(dispatcher, recorded, records)
-    return [record for record in records if record.task.id in recorded]
+    return [record for record in records if moves.its_move(recorded, record)]

@@ -6,7 +6,7 @@ prefer a partial index whose statistics are stale.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -134,6 +134,12 @@ SELECT id, seq, version, status, type, queue, lane, letter_id, CASE WHEN status 
 FROM moved"""
 
 
+def its_move(recorded: Mapping[str, Recorded], record: Record) -> Recorded | None:
+    """The move that this very record made. A batch may hold two attempts of one task, of which one is too late."""
+    found = recorded.get(record.task.id)
+    return found if found is not None and found.moved.version == record.task.version + 1 else None
+
+
 async def record_outcomes(conn: Conn, records: Sequence[Record]) -> dict[str, Recorded]:
     """Write how attempts ended. Returns the moves by task id; a task that is missing was no longer the worker's."""
     rows = sorted(records, key=lambda record: record.task.id)
@@ -165,11 +171,11 @@ UPDATE executions e
 SET status = g.status, finished_at = clock_timestamp(), error = g.error::json
 FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::text[]) AS g(task_id, number, worker_id, status, error)
 WHERE e.task_id = g.task_id AND e.number = g.number AND e.worker_id = g.worker_id AND e.status = $6
-RETURNING e.task_id"""
+RETURNING e.task_id, e.number"""
 
 
-async def close_executions(conn: Conn, records: Sequence[Record]) -> set[str]:
-    """Close the tries whose tasks were cancelled while they ran. Returns the ids of those that were open."""
+async def close_executions(conn: Conn, records: Sequence[Record]) -> set[tuple[str, int]]:
+    """Close the tries whose tasks were cancelled while they ran. Returns (task id, number) of those that were open."""
     rows = sorted(records, key=lambda record: record.task.id)
     closed = await conn.fetch(
         CLOSE_EXECUTIONS,
@@ -180,4 +186,4 @@ async def close_executions(conn: Conn, records: Sequence[Record]) -> set[str]:
         [error_text(r.decision.error) for r in rows],
         ExecutionStatus.STARTED,
     )
-    return {str(row["task_id"]) for row in closed}
+    return {(str(row["task_id"]), row["number"]) for row in closed}

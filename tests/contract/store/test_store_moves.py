@@ -266,7 +266,7 @@ async def test_cancel_of_a_running_task_leaves_its_try_open_until_it_ends(conn: 
 
     stranger = msgspec.structs.replace(task, worker_id=new_id())
     assert await close_executions(conn, [_record(stranger, Cancelled())]) == set()
-    assert await close_executions(conn, [_record(task, Cancelled(ERROR))]) == {task.id}
+    assert await close_executions(conn, [_record(task, Cancelled(ERROR))]) == {(task.id, task.number)}
     assert await close_executions(conn, [_record(task, Cancelled())]) == set()
     assert await world.executions(conn, task.id) == [(1, 1, 1, "cancelled", "cancelled")]
     assert await conn.fetchval("SELECT finished_at IS NOT NULL FROM executions")
