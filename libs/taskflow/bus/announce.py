@@ -11,9 +11,8 @@ from typing import Any
 
 import msgspec
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
-from taskflow.bus.connect import Bus
+from taskflow.bus.connect import Bus, Hearing
 from taskflow.bus.topology import event_shard
 from taskflow.domain.task import Moved
 from taskflow.kit.logging import get_logger
@@ -37,7 +36,7 @@ async def publish_moves(bus: Bus, moves: Sequence[Moved]) -> None:
             await bus.publish(bus.topology.shard_subject(shard), payload)
 
 
-async def subscribe_moves(bus: Bus, shard: int, on_move: Callable[[Moved], None]) -> Subscription:
+async def subscribe_moves(bus: Bus, shard: int, on_move: Callable[[Moved], None]) -> Hearing:
     """Hear the moves of one shard."""
 
     async def heard(message: Msg) -> None:
@@ -59,7 +58,7 @@ async def publish_control(bus: Bus, command: str, body: dict[str, Any]) -> None:
 
 async def subscribe_control(
     bus: Bus, command: str, act: Callable[[dict[str, Any]], Awaitable[None]]
-) -> Subscription:
+) -> Hearing:
     """Hear a command."""
 
     async def heard(message: Msg) -> None:

@@ -4,20 +4,72 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urlsplit
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
+from nats.js.errors import APIError
 
 from taskflow.bus.errors import BusAway, translated
 from taskflow.bus.topology import Topology
 from taskflow.kit.logging import get_logger
 
 log = get_logger(__name__)
+
+PING_SECONDS = 2
+"""A connection that has not answered the last two pings is dead, whatever the kernel believes of it."""
+SAID_AGAIN_SECONDS = 5.0
+
+
+class _Client(Client):
+    """nats-py, but for this: before it reconnects it waits until the far side has taken what was left to send, which on a
+    half-open connection is for ever.
+    """
+
+    async def _attempt_reconnect(self) -> None:
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+        await super()._attempt_reconnect()
+
+
+class _JetStream(JetStreamContext):
+    """nats-py, but for this: it raises what a refused `publish_async` should be answered with, and nobody hears of it."""
+
+    async def _handle_async_reply(self, msg: Msg) -> None:
+        try:
+            await super()._handle_async_reply(msg)
+        except APIError as error:
+            token = msg.subject.rpartition(".")[2]
+            future = self._publish_async_futures.get(token)
+            if future is not None and not future.done():
+                future.set_exception(error)
+
+
+class Hearing:
+    """A subscription. It outlives its connection: nats-py renews it when it reconnects, the bus when that gives up."""
+
+    def __init__(self, bus: Bus, subject: str, on_message: Callable[[Msg], Awaitable[None]]) -> None:
+        self._bus = bus
+        self._subject = subject
+        self._on_message = on_message
+        self._subscription: Subscription | None = None
+
+    async def attach(self, client: Client) -> None:
+        """Subscribe on this connection."""
+        with translated():
+            self._subscription = await client.subscribe(self._subject, cb=self._on_message)
+
+    async def unsubscribe(self) -> None:
+        """Hear no more."""
+        self._bus.forget(self)
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
 
 
 class Bus:
@@ -33,6 +85,8 @@ class Bus:
         self._arrived = asyncio.Event()
         self._closing = False
         self._on_connected: list[Callable[[], Awaitable[None]]] = []
+        self._hearings: list[Hearing] = []
+        self._said, self._said_at = "", 0.0
 
     async def __aenter__(self) -> Self:
         self._dial = asyncio.create_task(self._connect(), name="bus.connect")
@@ -73,7 +127,7 @@ class Bus:
         """JetStream on the connection; raises `BusAway` while there is none."""
         client = self.client
         if self._jetstream is None:
-            self._jetstream = client.jetstream(timeout=5, publish_async_max_pending=20_000)
+            self._jetstream = _JetStream(client, timeout=5, publish_async_max_pending=20_000)
         return self._jetstream
 
     async def wait_connected(self) -> None:
@@ -90,32 +144,48 @@ class Bus:
         with translated():
             await client.publish(subject, payload, reply=reply)
 
-    async def subscribe(self, subject: str, on_message: Callable[[Msg], Awaitable[None]]) -> Subscription:
-        """Core subscribe; nats-py renews it after a reconnect."""
-        client = self.client
-        with translated():
-            return await client.subscribe(subject, cb=on_message)
+    async def subscribe(self, subject: str, on_message: Callable[[Msg], Awaitable[None]]) -> Hearing:
+        """Core subscribe; it holds for every later connection too."""
+        hearing = Hearing(self, subject, on_message)
+        await hearing.attach(self.client)
+        self._hearings.append(hearing)
+        return hearing
+
+    def forget(self, hearing: Hearing) -> None:
+        """Do not renew this subscription any more."""
+        if hearing in self._hearings:
+            self._hearings.remove(hearing)
 
     async def _connect(self) -> None:
+        """Until a connection stands, and all that is heard is heard on it."""
         while True:
+            client = _Client()
             try:
-                self._client = await nats.connect(
-                    self._url,
+                await client.connect(
+                    servers=self._url.split(","),
+                    **_credentials(self._url),
                     name=self._name,
                     connect_timeout=2,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.25,
-                    ping_interval=10,
+                    reconnect_time_wait=0.25,  # type: ignore[arg-type]
+                    ping_interval=PING_SECONDS,
                     max_outstanding_pings=2,
                     allow_reconnect=True,
                     pending_size=8 * 1024 * 1024,
                     error_cb=self._heard,
                     disconnected_cb=self._gone,
                     reconnected_cb=self._back,
+                    closed_cb=self._closed,
                 )
+                self._client, self._jetstream = client, None
+                for hearing in self._hearings:
+                    await hearing.attach(client)
                 break
             except Exception as error:  # an initial refusal of any kind: the server may come yet
                 log.warning("NATS is away", error=repr(error))
+                self._client = None
+                with contextlib.suppress(Exception):
+                    await client.close()
                 await asyncio.sleep(0.5)
         self._arrived.set()
         await self._tell_connected()
@@ -128,12 +198,32 @@ class Bus:
                 log.warning("after connecting", error=str(error))
 
     async def _heard(self, error: Exception) -> None:
-        log.warning("NATS says", error=repr(error))
+        """The same is told once in five seconds: it may be said of every message."""
+        said = repr(error)
+        if said != self._said or time.monotonic() - self._said_at > SAID_AGAIN_SECONDS:
+            self._said, self._said_at = said, time.monotonic()
+            log.warning("NATS says", error=said)
 
     async def _gone(self) -> None:
         if not self._closing:
             log.warning("NATS connection lost")
 
+    async def _closed(self) -> None:
+        """NATS refused us (its accounts were reloaded, say), and nats-py has given up for good: begin anew."""
+        if not self._closing and self._client is not None:
+            log.error("NATS closed the connection", error=repr(self._client.last_error))
+            self._client = None
+            self._dial = asyncio.create_task(self._connect(), name="bus.connect")
+
     async def _back(self) -> None:
         log.info("NATS connection is back")
         await self._tell_connected()
+
+
+def _credentials(url: str) -> dict[str, Any]:
+    """What all servers of a cluster are told, those too that the URL does not name but another node does."""
+    accounts = {urlsplit(part).netloc.rpartition("@")[0] for part in url.split(",")}
+    user, colon, password = accounts.pop().partition(":")
+    if accounts or not user:
+        return {}
+    return {"user": user, "password": password} if colon else {"token": user}

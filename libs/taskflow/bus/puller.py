@@ -15,9 +15,8 @@ from collections.abc import Awaitable, Callable
 from typing import Self
 
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
-from taskflow.bus.connect import Bus
+from taskflow.bus.connect import Bus, Hearing
 from taskflow.bus.errors import BusAway
 from taskflow.kit.logging import get_logger
 
@@ -97,7 +96,7 @@ class Puller:
         self._on_missing = on_missing
         self._park_seconds = max(park_seconds, 0.1)
         self._heartbeat_seconds = max(0.05, min(5.0, park_seconds / 2.5))
-        self._subscription: Subscription | None = None
+        self._subscription: Hearing | None = None
         self._watchdog: asyncio.Task[None] | None = None
         self._retry: asyncio.Task[None] | None = None
         self._inbox = ""

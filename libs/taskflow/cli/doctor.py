@@ -54,14 +54,15 @@ def _settings_class() -> type[LeaseSettings]:
 async def _report(settings: Any, repair: bool) -> dict[str, Any]:
     from taskflow.bus.connect import Bus
     from taskflow.engine.dispatch import Dispatcher
-    from taskflow.engine.doctor import Doctor, Patience
+    from taskflow.engine.doctor import SCAN_SECONDS_MAX, Doctor, Patience
     from taskflow.engine.mend import Mender
     from taskflow.store.connect import Database, Line
     from taskflow.store.probe import probe
 
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        line = await enter(Line(await enter(Database(settings.database_url, application="taskflow-doctor"))))
+        database = await enter(Database(settings.database_url, application="taskflow-doctor"))
+        line = await enter(Line(database, patience_seconds=SCAN_SECONDS_MAX))
         if not (await line.run(probe)).migrated:
             raise click.ClickException("the schema is missing; run `taskflow migrate`")
         bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-doctor"))

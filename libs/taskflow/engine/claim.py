@@ -7,6 +7,7 @@ that was not won gets a second look, which decides between ack (someone else has
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Protocol
 
@@ -23,8 +24,8 @@ from taskflow.store.moves import Remainder
 log = get_logger(__name__)
 
 CLAIMS_MAX = 500
-FOREIGN_DELAY_SECONDS = 1.0
-FOREIGN_TRIES_MAX = 5
+FOREIGN_DELAY_SECONDS = 0.1
+FOREIGN_TRIES_MAX = 8
 AWAY_DELAY_SECONDS = 1.0
 
 
@@ -146,7 +147,8 @@ class Claimer:
             else:
                 parked.append(entry)
         await intake.give_back(back, AWAY_DELAY_SECONDS)
-        await intake.give_back(later, FOREIGN_DELAY_SECONDS)
+        for entry in later:
+            await intake.give_back([entry], _foreign_delay(entry.delivery.deliveries))
         if parked:
             await self._line.run(lambda conn: doorbells.park(conn, [entry.id for entry in parked]))
         return done + parked
@@ -160,3 +162,10 @@ class Claimer:
     @staticmethod
     def _waits(row: Remainder) -> bool:
         return row.status == "queued" and not row.expired
+
+
+def _foreign_delay(deliveries: int) -> float:
+    """Longer each time, and never twice the same: in step with the pulls of the workers, a message could come back for ever
+    to the one that cannot run it.
+    """
+    return float(min(FOREIGN_DELAY_SECONDS * 2 ** (deliveries - 1), 1.0) * (0.5 + random.random()))

@@ -29,6 +29,8 @@ from taskflow.store.doorbells import Head
 EXAMPLES = 5
 UNTENDED_MAX = 100_000
 LOOK_SECONDS = 1.0
+SCAN_SECONDS_MAX = 3_600.0
+"""How long a look at all tasks may hold its connection."""
 _NONE = Found(0, [])
 
 CHECKS = {

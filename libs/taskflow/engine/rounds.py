@@ -7,7 +7,7 @@ from functools import partial
 
 from taskflow.bus.connect import Bus
 from taskflow.domain.transitions import LIVE, TERMINAL
-from taskflow.engine.doctor import CHECKS, EXAMPLES, Diagnosis, Doctor, Patience
+from taskflow.engine.doctor import CHECKS, EXAMPLES, SCAN_SECONDS_MAX, Diagnosis, Doctor, Patience
 from taskflow.kit.clock import now
 from taskflow.kit.logging import get_logger
 from taskflow.kit.metrics import gauge
@@ -60,7 +60,7 @@ class Rounds:
 
     async def scan_once(self) -> None:
         """The checks that go through all tasks and dead letters."""
-        async with Line(self._database) as line:
+        async with Line(self._database, patience_seconds=SCAN_SECONDS_MAX) as line:
             diagnosis = await line.run(self._doctor_on(line).scan)
         moved = {place: n for place, n in diagnosis.differences.items() if place[2] in LIVE | TERMINAL}
         self._drift = -sum(moved.values())

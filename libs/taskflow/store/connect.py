@@ -7,8 +7,9 @@ not yet analysed, where the planner's guesses are worst, so lines force the plan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, TypeVar
 
 import asyncpg
@@ -35,6 +36,12 @@ _LIMITS = {
 }
 
 
+PATIENCE_SECONDS = 10.0
+"""How long work on a connection may last before the connection is taken for dead. A network that swallows everything
+(half-open) says nothing else, and the kernel believes in such a connection for a quarter of an hour.
+"""
+
+
 class Database:
     """PostgreSQL as a program sees it. Enter it to open the pool; a server that is away is found again."""
 
@@ -43,6 +50,8 @@ class Database:
         self._application = application
         self._pool_max = pool_max
         self._pool: asyncpg.Pool | None = None
+        self._expired_at = 0.0
+        self.doubted_at = 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,15 +75,34 @@ class Database:
     async def connection(self) -> AsyncIterator[Conn]:
         """A pooled connection for reads and single commands."""
         pool = await self._opened()
+        if self._expired_at < self.doubted_at:
+            self._expired_at = self.doubted_at
+            await pool.expire_connections()
         with translated():
             async with pool.acquire(timeout=5) as conn:
-                yield conn
+                with self.patience(conn, PATIENCE_SECONDS):
+                    yield conn
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Conn]:
         """A pooled connection in a transaction that commits on leaving."""
         async with self.connection() as conn, conn.transaction():
             yield conn
+
+    @contextmanager
+    def patience(self, conn: Conn, seconds: float) -> Iterator[None]:
+        """Work with a connection for so long at most: then it is ended, and none of those opened before is trusted."""
+
+        def give_up() -> None:
+            log.warning("PostgreSQL does not answer", seconds=seconds)
+            self.doubted_at = time.monotonic()
+            conn.terminate()
+
+        timer = asyncio.get_running_loop().call_later(seconds, give_up)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _opened(self) -> asyncpg.Pool:
         if self._pool is None:
@@ -98,11 +126,18 @@ async def _no_reset(_conn: Any) -> None:
 
 
 class Line:
-    """One connection of its own, used by one caller at a time; opened when first needed and again when lost."""
+    """One connection of its own, used by one caller at a time; opened when first needed and again when lost.
 
-    def __init__(self, database: Database, *, hot: bool = True) -> None:
+    What takes longer than `patience_seconds` is lost too.
+    """
+
+    def __init__(
+        self, database: Database, *, hot: bool = True, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         self._database = database
         self._hot = hot
+        self._patience_seconds = patience_seconds
+        self._opened_at = 0.0
         self._conn: asyncpg.Connection | None = None
         self._free = asyncio.Lock()
         self.openings = 0
@@ -119,7 +154,7 @@ class Line:
         async with self._free:
             conn = await self._open()
             try:
-                with translated():
+                with translated(), self._database.patience(conn, self._patience_seconds):
                     return await act(conn)
             except (DatabaseAway, asyncio.CancelledError) as error:
                 conn.terminate()
@@ -134,7 +169,10 @@ class Line:
             await self._open()
 
     async def _open(self) -> asyncpg.Connection:
+        if self._conn is not None and self._opened_at < self._database.doubted_at:
+            self._conn.terminate()
         if self._conn is None or self._conn.is_closed():
+            self._opened_at = time.monotonic()
             self._conn = await self._database.open_connection(hot=self._hot)
             self.openings += 1
         return self._conn

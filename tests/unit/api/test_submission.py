@@ -113,8 +113,8 @@ def test_a_batch_of_oddities_that_are_right() -> None:
 def test_10_000_items_are_read_quickly() -> None:
     item = {"type": "echo", "payload": {"n": 1, "l": [1, {"a": "b"}]}, "priority": "high", "tags": ["a", "b"]}
     body = json.dumps({"items": [item] * 10_000}).encode()
-    begun = time.perf_counter()
+    begun = time.process_time()
     items = msgspec.json.decode(body, type=Batch).items
     assert not [fault for one in items for fault in judge(one, NOW)]
     assert len({new_task(one).id for one in items}) == 10_000
-    assert time.perf_counter() - begun < 0.6  # 0.1 s on an idle machine
+    assert time.process_time() - begun < 0.6  # 0.1 s on an idle machine
