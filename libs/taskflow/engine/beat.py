@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+import msgspec
+
 from taskflow.domain.errors import Unavailable
 from taskflow.domain.task import Claimed
 from taskflow.engine.watchdog import Watchdog
@@ -25,6 +27,8 @@ from taskflow.store.workers import Beat, Registration
 log = get_logger(__name__)
 
 BEATS_PER_LEASE = 3
+TRIES_PER_LEASE = 10
+"""After a beat that was not answered: a third and a half of the lease may be gone by then."""
 
 
 class Heart:
@@ -39,9 +43,9 @@ class Heart:
         registration: Callable[[], Registration],
         *,
         lease_seconds: float,
-        held: Callable[[], dict[str, Claimed]],
+        held: Callable[[], dict[tuple[str, int], Claimed]],
         busy: Callable[[], int],
-        on_beat: Callable[[dict[str, Claimed], Beat], None],
+        on_beat: Callable[[dict[tuple[str, int], Claimed], Beat], None],
         watchdog: Watchdog | None = None,
     ) -> None:
         self._database = database
@@ -58,7 +62,7 @@ class Heart:
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
     async def __aenter__(self) -> Self:
-        await self.register()
+        await self.register(self._registration().id)
         started = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="heart", daemon=True)
         self._thread.start()
@@ -78,11 +82,12 @@ class Heart:
         """Whether, by this process's own clock, the lease can still be believed in."""
         return time.monotonic() - self._renewed_at < self._lease_seconds
 
-    async def register(self) -> None:
-        """Make the worker known under its present id, with a new lease."""
+    async def register(self, worker_id: str) -> None:
+        """Make the worker known under this id, with a new lease."""
+        registration = msgspec.structs.replace(self._registration(), id=worker_id)
         async with self._database.connection() as conn:
             began = time.monotonic()
-            await workers.register(conn, self._registration(), self._lease_seconds)
+            await workers.register(conn, registration, self._lease_seconds)
         self._renewed_at = began
 
     def _run(self, started: asyncio.Future[Callable[[], object]]) -> None:
@@ -112,12 +117,13 @@ class Heart:
 
     async def _beat(self) -> None:
         async with Line(self._database) as line:
+            answered = True
             while True:
-                await asyncio.sleep(self._lease_seconds / BEATS_PER_LEASE)
-                await self._beat_once(line)
+                await asyncio.sleep(self._lease_seconds / (BEATS_PER_LEASE if answered else TRIES_PER_LEASE))
+                answered = await self._beat_once(line)
 
-    async def _beat_once(self, line: Line) -> None:
-        """One beat. A connection on which no answer comes is given up before the lease is over."""
+    async def _beat_once(self, line: Line) -> bool:
+        """One beat; returns whether it was answered. If not, it is given up while there is time for another."""
         held, worker_id, began = self._held(), self._registration().id, time.monotonic()
         try:
             async with asyncio.timeout(self._lease_seconds / 2):
@@ -126,13 +132,14 @@ class Heart:
                 )
         except (Unavailable, TimeoutError) as error:
             log.warning("beat failed", error=str(error) or "no answer")
-            return
+            return False
         if answer.lease_live:
             self._renewed_at = began
             if self._watchdog is not None:
                 self._watchdog.learn(answer.running, held)
         with contextlib.suppress(RuntimeError):  # the event loop has ended
             self._loop.call_soon_threadsafe(self._on_beat, held, answer)
+        return True
 
 
 def _nothing() -> None:

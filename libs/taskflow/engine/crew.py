@@ -77,7 +77,7 @@ class Crew:
         self._claim_line = parts.claim_line
         self._queues = sorted(set(queues))
         self._stack = AsyncExitStack()
-        self._beats: asyncio.Queue[tuple[dict[str, Claimed], Beat]] = asyncio.Queue()
+        self._beats: asyncio.Queue[tuple[dict[tuple[str, int], Claimed], Beat]] = asyncio.Queue()
         self._broken = asyncio.Event()
         self._stopping = False
         self._subscribed = False
@@ -213,7 +213,7 @@ class Crew:
         paused = self._reconciler.paused_types
         return [name for name in self._runner.registry.types if name not in paused]
 
-    def _held_now(self) -> dict[str, Claimed]:
+    def _held_now(self) -> dict[tuple[str, int], Claimed]:
         return dict(self._executor.held)  # a copy at one stroke: other threads ask too
 
     def _slot_freed(self) -> None:

@@ -46,25 +46,23 @@ class Executor:
         self._isolated = asyncio.Semaphore(ISOLATED_MAX)
         self._waiting: dict[tuple[str, int], asyncio.Future[Outcome]] = {}
         self._attempts: dict[asyncio.Task[None], Claimed] = {}
-        self.held: dict[str, Claimed] = {}
+        self.held: dict[tuple[str, int], Claimed] = {}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def start(self, task: Claimed) -> None:
         """Begin an attempt; its slot is busy from now on."""
         self._slots.busy += 1
         self._slots.held += 1
-        self.held[task.id] = task
+        self.held[(task.id, task.version)] = task
         attempt = asyncio.create_task(self._attempt(task))
         self._attempts[attempt] = task
         attempt.add_done_callback(self._ended)
 
     def cancel(self, task_id: str, version: int) -> bool:
         """Stop the handler that runs this version of a task, if one does."""
-        task = self.held.get(task_id)
         key = (task_id, version)
-        if task is None or version != task.version:
-            return False
-        if key not in self._waiting and key not in self._runner.held():
+        task = self.held.get(key)
+        if task is None or (key not in self._waiting and key not in self._runner.held()):
             return False
         self._runner.cancel(task.id, task.version)
         self._unwanted(task, Cancelled())
@@ -123,8 +121,7 @@ class Executor:
         task = self._attempts.pop(attempt)
         if self._slots.ended():
             self._on_free()
-        if self.held.get(task.id) is task:
-            del self.held[task.id]
+        del self.held[(task.id, task.version)]
         with contextlib.suppress(asyncio.CancelledError):
             error = attempt.exception()
             if error is not None and not self.failed.done():

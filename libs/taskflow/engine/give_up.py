@@ -39,8 +39,8 @@ async def give_up(
         )
         await enter(recorder)
         beat = await line.run(lambda conn: workers.beat(conn, worker_id, lease_seconds, 0))
-        known = {task.id for task, _ in ends}
-        unread = sorted({task_id for task_id, _ in beat.running} - known)
+        known = {(task.id, task.version) for task, _ in ends}
+        unread = sorted({task_id for task_id, _ in beat.running - known})
         claims = await line.run(lambda conn: read_claims(conn, worker_id, unread)) if unread else []
         every = [*ends, *((task, _UNREAD) for task in claims)]
         await asyncio.gather(*(recorder.finish(task, outcome) for task, outcome in every))

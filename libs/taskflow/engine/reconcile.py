@@ -12,6 +12,7 @@ from taskflow.engine.execute import Executor
 from taskflow.engine.intake import Intake
 from taskflow.engine.record import Recorder
 from taskflow.engine.slots import Identity
+from taskflow.kit.ids import new_id
 from taskflow.kit.logging import get_logger
 from taskflow.store.connect import Database
 from taskflow.store.tending import read_claims
@@ -32,7 +33,7 @@ class Reconciler:
         recorder: Recorder,
         intake: Intake,
         *,
-        register: Callable[[], Awaitable[None]],
+        register: Callable[[str], Awaitable[None]],
     ) -> None:
         self._database = database
         self._identity = identity
@@ -45,8 +46,10 @@ class Reconciler:
         self.paused_types: set[str] = set()
         self.draining = False
 
-    async def learn(self, held_before: dict[str, Claimed], beat: Beat) -> None:
+    async def learn(self, held_before: dict[tuple[str, int], Claimed], beat: Beat) -> None:
         """Act on the answer to a beat that was sent while `held_before` was held."""
+        if beat.worker_id != self._identity.id:
+            return  # told to a name that was given up meanwhile
         if not beat.lease_live:
             await self._start_over()
             return
@@ -61,18 +64,19 @@ class Reconciler:
         log.error("lease lost, starting over under a new id", worker_id=self._identity.id)
         await self._intake.open(False)
         self._executor.release_all("the worker's lease was lost")
-        self._identity.renew()
-        await self._register()
+        worker_id = new_id()
+        await self._register(worker_id)
+        self._identity.become(worker_id)  # not before it is known: a beat would be told that it is dead
 
-    def _stop_strangers(self, held_before: dict[str, Claimed], beat: Beat) -> None:
+    def _stop_strangers(self, held_before: dict[tuple[str, int], Claimed], beat: Beat) -> None:
         for task in held_before.values():
             mine = task.worker_id == self._identity.id and (task.id, task.version) in beat.running
             if not mine and self._executor.cancel(task.id, task.version):
                 log.info("stopping a handler whose task is no longer ours", task_id=task.id)
 
-    async def _hand_back_unknown(self, held_before: dict[str, Claimed], beat: Beat) -> None:
+    async def _hand_back_unknown(self, held_before: dict[tuple[str, int], Claimed], beat: Beat) -> None:
         """A claim is unknown if two beats in a row saw it, nobody holds it, and its answer is not awaited any more."""
-        known = {(task.id, task.version) for task in (*held_before.values(), *self._executor.held.values())}
+        known = held_before.keys() | self._executor.held.keys()
         unknown = {pair for pair in beat.running - known if pair[0] not in self._claimer.claiming}
         pairs = unknown & self._suspects
         lost = sorted(task_id for task_id, _ in pairs)

@@ -55,7 +55,7 @@ class Rescuer:
         found = await self._line.run(lambda conn: tending.find_untended(conn, PAGE, self._margin_seconds))
         if not self._may_rescue():
             return False  # the answer was long in coming: the beats of the workers were, too
-        await self._line.run(lambda conn: tending.close_orphaned(conn, _GONE))
+        await self._line.run(lambda conn: tending.close_orphaned(conn, _GONE, self._margin_seconds))
         if found:
             await self._rescue(found)
         return len(found) >= PAGE

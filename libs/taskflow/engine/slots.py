@@ -11,9 +11,9 @@ class Identity:
     def __init__(self) -> None:
         self.id = new_id()
 
-    def renew(self) -> None:
-        """Become another worker."""
-        self.id = new_id()
+    def become(self, worker_id: str) -> None:
+        """Be another worker from now on: one that is registered already."""
+        self.id = worker_id
 
 
 UNRECORDED_MAX = 5_000

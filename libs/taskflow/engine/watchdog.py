@@ -55,7 +55,7 @@ class Watchdog:
     def __init__(
         self,
         runner: Runner,
-        held: Callable[[], dict[str, Claimed]],
+        held: Callable[[], dict[tuple[str, int], Claimed]],
         *,
         grace_seconds: float,
         lease_seconds: float,
@@ -85,10 +85,10 @@ class Watchdog:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
 
-    def learn(self, running: set[tuple[str, int]], held_before: dict[str, Claimed]) -> None:
+    def learn(self, running: set[tuple[str, int]], held_before: dict[tuple[str, int], Claimed]) -> None:
         """A beat told what PostgreSQL believes: of what was held then, the rest is not wanted any more."""
         now = time.monotonic()
-        strange = {(task.id, task.version) for task in held_before.values()} - running
+        strange = held_before.keys() - running
         self._strangers = {key: self._strangers.get(key, now) for key in strange}
 
     async def _look(self) -> None:
@@ -143,6 +143,7 @@ class Watchdog:
         return min(held.over_at, self._strangers.get((held.claimed.id, held.claimed.version), math.inf))
 
     async def _end_at_once(self, watched: list[Held], overdue: list[Held]) -> None:
+        self._runner.refuse()  # or what begins from now on would run again elsewhere, as if it had not begun
         stack = self._stack()
         verdict = self._verdict(watched, overdue, stack)
         log.error("the event loop is blocked, the process ends", tasks=verdict.culprits, stack=stack)

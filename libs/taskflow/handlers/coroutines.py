@@ -35,6 +35,7 @@ class Coroutines:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self.stuck: dict[tuple[str, int], float] = {}
+        self.refusing = False
 
     async def run(self, spec: HandlerSpec, held: Held) -> Outcome:
         """Run one handler until it ends or is given up."""
@@ -44,7 +45,7 @@ class Coroutines:
         variables.run(CURRENT.set, context)
         ended: Ending = loop.create_future()
         held.begin()
-        held.coroutine = task = loop.create_task(_invoke(spec, context, held, ended), context=variables)
+        held.coroutine = task = loop.create_task(self._invoke(spec, context, held, ended), context=variables)
         held.on_stop = partial(self._stop, held, context, task, ended)
         timer = loop.call_later(claimed.timeout_seconds, self._expire, held)
         try:
@@ -56,6 +57,24 @@ class Coroutines:
             if held.stopping is not None or ended.cancelled():
                 self._abandon(task, claimed)
         return held.end() or outcome or Released("the worker's loop is closing", begun=False)
+
+    async def _invoke(self, spec: HandlerSpec, context: Context, held: Held, ended: Ending) -> None:
+        """The loop's task of one handler. It tells `ended` itself: a callback would cost a turn of the loop."""
+        held.begun = True
+        if self.refusing:  # asked after `begun` is set: who refuses looks at them in the other order
+            held.begun = False
+            _silent(ended)
+            return
+        try:
+            outcome = await _outcome(spec, context, held.claimed)
+            context._close()
+        except BaseException as error:  # not the handler's: the history has failed, or the loop closes
+            if not ended.done():
+                ended.set_exception(error)
+            return
+        held.ended = True
+        if not ended.done():
+            ended.set_result(outcome)
 
     def _expire(self, held: Held) -> None:
         held.stop(timed_out(held.claimed))
@@ -83,21 +102,6 @@ class Coroutines:
             self._loop.call_soon_threadsafe(self._on_history, claimed, kind, level, text, fraction)
 
 
-async def _invoke(spec: HandlerSpec, context: Context, held: Held, ended: Ending) -> None:
-    """The loop's task of one handler. It tells `ended` itself: a callback would cost a turn of the loop."""
-    held.begun = True
-    try:
-        outcome = await _outcome(spec, context, held.claimed)
-        context._close()
-    except BaseException as error:  # not the handler's: who takes the history has failed, or the loop closes
-        if not ended.done():
-            ended.set_exception(error)
-        return
-    held.ended = True
-    if not ended.done():
-        ended.set_result(outcome)
-
-
 async def _outcome(spec: HandlerSpec, context: Context, claimed: Claimed) -> Outcome:
     """Call the handler; whatever it raises becomes a value here, for a SystemExit would end the loop."""
     try:
@@ -112,7 +116,7 @@ async def _outcome(spec: HandlerSpec, context: Context, claimed: Claimed) -> Out
         return raised(error)
 
 
-def _silent(ended: Ending, _task: asyncio.Task[None]) -> None:
+def _silent(ended: Ending, _task: asyncio.Task[None] | None = None) -> None:
     """The handler said nothing: it was cancelled before its first step, or is given up."""
     if not ended.done():
         ended.set_result(None)

@@ -45,6 +45,7 @@ class Runner:
         self._held: dict[Key, Held] = {}
         self._capture = Capture()
         self._closing: asyncio.Event | None = None
+        self._refusing = False
 
     async def __aenter__(self) -> Self:
         self._coroutines = Coroutines(self._grace_seconds, self._on_history)
@@ -74,7 +75,7 @@ class Runner:
         spec = self.registry.types.get(claimed.type)
         if spec is None:
             return Released(f"this worker has no handler for type {claimed.type!r}", begun=False)
-        if self._closing is not None:
+        if self._closing is not None or self._refusing:
             return Released("the worker ended", begun=False)
         key = (claimed.id, claimed.version)
         held = self._held[key] = Held(claimed)
@@ -93,6 +94,11 @@ class Runner:
     def release(self, task_id: str, version: int, reason: str) -> None:
         """The task is to be handed back: have its handler end; `run` then returns Released."""
         self._stop((task_id, version), Released(reason))
+
+    def refuse(self) -> None:
+        """Let no handler begin any more; from any thread. Whether one had begun can be told from then on."""
+        self._refusing = True
+        self._coroutines.refusing = True
 
     def held(self) -> set[Key]:
         """What is being run: a task's id and version each."""

@@ -78,12 +78,15 @@ SELECT * FROM untended ORDER BY id LIMIT $1"""
 READ_CLAIMS = f"""-- store.tending.read_claims
 SELECT {_CLAIM} FROM tasks t WHERE t.id = ANY($2::uuid[]) AND t.worker_id = $1 AND t.status = $3"""
 
-# $1 error
-# Tries of cancelled tasks whose worker is gone.
+# $1 error  $2 margin in seconds
+# Tries of cancelled tasks whose worker is gone; or whose time is over, for a worker that never read the answer to its
+# claim does not know that there is something to close.
 CLOSE_ORPHANED = """-- store.tending.close_orphaned
 UPDATE executions e SET status = 'cancelled', finished_at = clock_timestamp(), error = $1::json
 WHERE e.status = 'started'
-  AND NOT EXISTS (SELECT FROM workers w WHERE w.id = e.worker_id AND w.lease_until > clock_timestamp())"""
+  AND (NOT EXISTS (SELECT FROM workers w WHERE w.id = e.worker_id AND w.lease_until > clock_timestamp())
+       OR EXISTS (SELECT FROM tasks t WHERE t.id = e.task_id
+                  AND e.started_at + (t.timeout_seconds + $2) * interval '1 second' < clock_timestamp()))"""
 
 
 async def find_untended(conn: Conn, limit: int, margin_seconds: float) -> list[tuple[Claimed, bool]]:
@@ -97,9 +100,9 @@ async def read_claims(conn: Conn, worker_id: str, ids: list[str]) -> list[Claime
     return [wire.claimed(row, worker_id) for row in await conn.fetch(READ_CLAIMS, worker_id, ids, "running")]
 
 
-async def close_orphaned(conn: Conn, error: ErrorInfo) -> None:
+async def close_orphaned(conn: Conn, error: ErrorInfo, margin_seconds: float) -> None:
     """Close the tries of cancelled tasks that nobody will close any more."""
-    await conn.execute(CLOSE_ORPHANED, wire.error_text(error))
+    await conn.execute(CLOSE_ORPHANED, wire.error_text(error), margin_seconds)
 
 
 # $1 keep for (seconds)  $2 limit

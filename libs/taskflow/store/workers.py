@@ -41,8 +41,9 @@ class WorkerRow(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """The answer to a beat. `lease_live` False: the worker was pronounced dead, and its lease was not renewed."""
+    """The answer to a beat of a worker. `lease_live` False: it was pronounced dead, and its lease was not renewed."""
 
+    worker_id: str
     lease_live: bool
     drain: bool
     running: set[tuple[str, int]]
@@ -113,7 +114,7 @@ async def beat(conn: Conn, worker_id: str, lease_seconds: float, running: int) -
     """Renew the lease, unless the worker is dead, and learn what PostgreSQL holds of it."""
     row = await one_row(conn, BEAT, worker_id, lease_seconds, running)
     held = {(str(task_id), version) for task_id, version in zip(row["ids"], row["versions"], strict=True)}
-    return Beat(row["lease_live"], row["drain"], held, row["paused_queues"], row["paused_types"])
+    return Beat(worker_id, row["lease_live"], row["drain"], held, row["paused_queues"], row["paused_types"])
 
 
 async def end(conn: Conn, worker_id: str) -> None:

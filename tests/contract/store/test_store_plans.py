@@ -36,7 +36,7 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.tending.turn_tasks": {*PKEY, Scan("tasks", "tasks_due"), Scan("tasks", "tasks_expiring")},
     "store.tending.find_untended": {RUNNING},
     "store.tending.read_claims": PKEY,
-    "store.tending.close_orphaned": {Scan("executions", "executions_open")},
+    "store.tending.close_orphaned": {Scan("executions", "executions_open"), Scan("tasks", "tasks_pkey")},
     "store.tending.prune_tasks": {*PKEY, *HISTORY},
     "store.doorbells.read_heads": {QUEUED},
     "store.doorbells.ring_again": {QUEUED, *PKEY},

@@ -128,7 +128,7 @@ async def test_tries_of_cancelled_tasks_are_closed_when_their_worker_is_gone(
     [gone], [here] = await world.run(conn), await world.run(conn)
     await cancel_tasks(conn, [gone.id, here.id], actor="x")
     await world.end_lease(conn, gone.worker_id)
-    await tending.close_orphaned(conn, ERROR)
+    await tending.close_orphaned(conn, ERROR, 10)
     assert await world.executions(conn, gone.id) == [(1, 1, 1, "cancelled", "cancelled")]
     assert await world.executions(conn, here.id) == [(1, 1, 1, "started", "cancelled")]
     assert await conn.fetchval("SELECT finished_at IS NOT NULL FROM executions WHERE task_id = $1", gone.id)
