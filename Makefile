@@ -18,7 +18,7 @@ PIP = $(PYTHON) -m pip --python $(BIN)/python install -qq --no-compile --no-inpu
 COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: setup run test lint types pytest bench clean help requirements format
+.PHONY: setup run test lint types pytest bench chaos model clean help requirements format
 
 setup: $(READY)  ## make .venv with everything that is needed; does nothing if nothing changed
 
@@ -58,6 +58,13 @@ format: setup  ## let ruff lay out the code and mend what it can
 
 bench: setup  ## the measurements of tests/benchmarks; ARGS="--tasks 20000 --workers 2 --concurrency 10"
 	@$(BIN)/python -m tests.benchmarks.drain $(ARGS)
+
+chaos: setup  ## break everything, and write docs/reliability.md; ARGS="--only NAME --logs FOLDER"
+	@$(BIN)/python -m tests.chaos --report $(ARGS)
+
+model: setup  ## every pair of faults in the model of the protocol; the engine against a small model, at length
+	@$(BIN)/python -m tests.property.protocol --pairs --jobs 2
+	@$(BIN)/python -m tests.property.stateful --examples 300
 
 requirements:  ## write the hashed requirements anew from pyproject.toml; needs uv
 	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra all -o runtime.txt
