@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import httpx
 from tests.support.servers import blocking
-from tests.support.systems import ROOT, System
+from tests.support.systems import ROOT, System, environment_of_programs
 from tests.support.waiting import wait_until_sync
 
 PIDS_KEPT = ("api", "scheduler", "dlq_consumer", "workers")
@@ -76,6 +76,12 @@ class Books(NamedTuple):
         (row,) = self.rows(statement, *arguments)
         (value,) = row.values()
         return value
+
+    def patient_value(self, statement: str, *arguments: Any, default: Any) -> Any:
+        """The same, or `default` while PostgreSQL does not answer."""
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            return self.value(statement, *arguments)
+        return default
 
     def broken_laws(self) -> dict[str, int]:
         """Which laws do not hold, and how often."""
@@ -180,13 +186,15 @@ class Extra(NamedTuple):
 
 
 @contextmanager
-def extra_service(system: System, module: str, **settings: str) -> Iterator[Extra]:
-    """Run one more service against the servers of a system; ended by SIGTERM unless it was killed; code 0."""
+def extra_service(
+    system: System, module: str, *, codes: Set[int] = frozenset({0, -signal.SIGKILL}), **settings: str
+) -> Iterator[Extra]:
+    """Run one more service against the servers of a system; ended by SIGTERM unless it has ended, with one of `codes`."""
     facts = system.facts()
     path = os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     environment = {
-        **os.environ, "PYTHONPATH": path, "DATABASE_URL": facts["database_url"], "NATS_URL": facts["nats_url"],
-        **settings,
+        **environment_of_programs(), "PYTHONPATH": path,
+        "DATABASE_URL": facts["database_url"], "NATS_URL": facts["nats_url"], **settings,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="tf-extra-") as folder:
         log_file = Path(folder) / "log"
@@ -204,7 +212,7 @@ def extra_service(system: System, module: str, **settings: str) -> Iterator[Extr
                 process.kill()
                 process.wait()
                 raise
-        assert code in {0, -signal.SIGKILL}, log_file.read_text(errors="replace")[-4000:]
+        assert code in codes, log_file.read_text(errors="replace")[-4000:]
 
 
 class Answer(NamedTuple):
@@ -228,6 +236,8 @@ class Load:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._call) for _ in range(callers)]
         self.answers: list[Answer] = []
+        self.ids: dict[str, str] = {}
+        """Key to id of every task that is known to be accepted, asked again included; whole after `settle`."""
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -238,6 +248,27 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+        self.ids.update(self.accepted)
+
+    def settle(self, seconds: float = 60) -> None:
+        """Ask again, by the same key, whatever was not answered or refused for now, until all is accepted.
+
+        Some of what was accepted is asked again too: it must be the same task.
+        """
+        accepted = self.accepted
+        doubtful = [a.key for a in self.answers if a.status in {0, 503}]
+        with httpx.Client(base_url=self._url, timeout=60) as http:
+            for key in [*doubtful, *list(accepted)[-20:]]:
+                answer = wait_until_sync(
+                    lambda key=key: self._accepted(http, key), f"{key} is accepted", seconds
+                )
+                self.ids[key] = answer.body["id"]
+        assert {key: self.ids[key] for key in accepted} == accepted, "a key led to another task"
+
+    def _accepted(self, http: httpx.Client, key: str) -> Answer | None:
+        answer = self.submit(http, key)
+        assert answer.status in {0, 200, 202, 503}, answer
+        return answer if answer.status in {200, 202} else None
 
     @property
     def accepted(self) -> dict[str, str]:
@@ -259,8 +290,10 @@ class Load:
 
     def _call(self) -> None:
         with httpx.Client(base_url=self._url, timeout=60) as http:
-            while not self._stop.wait(self._pause):
-                self.answers.append(self.submit(http, uuid.uuid4().hex))
+            pause = self._pause
+            while not self._stop.wait(pause):
+                self.answers.append(answer := self.submit(http, uuid.uuid4().hex))
+                pause = self._pause if answer.status == 202 else max(self._pause, 0.1)
 
 
 def rung_again(log: str) -> list[int]:

@@ -1,8 +1,15 @@
-"""Handlers that say too much."""
+"""Handlers that say too much, take their process along, or cannot be ended but by force."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from taskflow import Context, Struct, task
@@ -12,6 +19,12 @@ class Flood(Struct):
     """How often to speak."""
 
     times: int
+
+
+class Place(Struct):
+    """A file for the pids of the handler and of what it started."""
+
+    path: str
 
 
 @task("flood", timeout_seconds=60)
@@ -38,3 +51,42 @@ async def reports(payload: Flood, context: Context) -> Any:
         if n % 10 == 0:
             await asyncio.sleep(0)
     return payload.times
+
+
+@task("kills_its_process")
+async def kills_its_process() -> None:
+    """Die, and take along whatever runs in the same process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _tell_pids(path: str) -> None:
+    """Start a grandchild that ignores SIGTERM too, and write both pids down."""
+    grandchild = subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 600"])
+    draft = Path(f"{path}.new")
+    draft.write_text(f"{os.getpid()} {grandchild.pid}")
+    draft.replace(path)
+
+
+@task("spins_in_child", timeout_seconds=2)
+def spins_in_child(payload: Place) -> None:
+    """Compute for ever."""
+    _tell_pids(payload.path)
+    while True:
+        pass
+
+
+@task("ignores_sigterm", timeout_seconds=2)
+def ignores_sigterm(payload: Place) -> None:
+    """Sleep on, whatever is signalled or raised."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _tell_pids(payload.path)
+    while True:
+        with suppress(BaseException):
+            time.sleep(600)
+
+
+@task("stuck_in_c", timeout_seconds=2)
+def stuck_in_c(payload: Place) -> None:
+    """Loop in C and never give up the interpreter's lock."""
+    _tell_pids(payload.path)
+    sum(itertools.repeat(0))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,8 @@ class System:
         self.folder = folder
         self.process = process
         self.http = httpx.Client(base_url=self.facts()["api_url"], timeout=60)
+        self.accepted: set[str] = set()
+        """The ids of all tasks that were answered 202."""
 
     def facts(self) -> dict[str, Any]:
         """What `dev.json` says now."""
@@ -40,12 +45,16 @@ class System:
     def submit(self, type_: str, payload: Any = None, **fields: Any) -> dict[str, Any]:
         """Submit one task; the answer."""
         body = {"type": type_, "payload": {} if payload is None else payload, **fields}
-        return self.answered(self.http.post("/api/v1/tasks", json=body), 202)
+        task = self.answered(self.http.post("/api/v1/tasks", json=body), 202)
+        self.accepted.add(task["id"])
+        return task
 
     def submit_many(self, items: list[dict[str, Any]]) -> list[str]:
         """Submit a batch; the ids in order."""
         answer = self.answered(self.http.post("/api/v1/tasks/batch", json={"items": items}), 202)
-        return [item["id"] for item in answer["items"]]
+        ids = [item["id"] for item in answer["items"]]
+        self.accepted.update(ids)
+        return ids
 
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         """GET under /api/v1; the answer."""
@@ -102,14 +111,36 @@ class System:
         return {task["id"] for task in self.list_all(status=live)}
 
 
+def environment_of_programs() -> dict[str, str]:
+    """The environment of programs that tests start: no servers named, and compiled modules kept for the session.
+
+    Where Python may not keep them beside the sources (PYTHONDONTWRITEBYTECODE), eight processes that compile
+    everything anew spend most of the time that a system needs to start.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "NATS_URL"}}
+    if kept.pop("PYTHONDONTWRITEBYTECODE", "") and "PYTHONPYCACHEPREFIX" not in kept:
+        kept["PYTHONPYCACHEPREFIX"] = _compiled()
+    return kept
+
+
+@cache
+def _compiled() -> str:
+    folder = tempfile.mkdtemp(prefix="tf-compiled-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 @contextmanager
 def running_system(*arguments: str, **settings: str) -> Iterator[System]:
-    """Start `taskflow dev` with the tests' handlers, wait until it is ready, and end it with SIGTERM."""
+    """Start `taskflow dev` with the tests' handlers, wait until it is ready, and end it with SIGTERM.
+
+    In the folder stands what it logs (`log`) and says (`out`).
+    """
     with tempfile.TemporaryDirectory(prefix="tf-sys-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o711)
         command = [sys.executable, "-m", "taskflow.cli.main", "dev", "--port", "0", "--data-dir", name]
-        environment = {k: v for k, v in os.environ.items() if k not in {"DATABASE_URL", "NATS_URL"}}
+        environment = environment_of_programs()
         with (folder / "log").open("wb") as log, (folder / "out").open("wb") as out:
             process = subprocess.Popen(
                 [*command, "--import", "tests.support.handlers", *arguments],

@@ -1,4 +1,4 @@
-"""Types nobody knows, queues of their own, cancels in every moment, handlers that talk too much, garbage on the bus."""
+"""Queues of their own, cancels in every moment, handlers that talk too much, garbage on the bus."""
 
 from __future__ import annotations
 
@@ -17,30 +17,6 @@ from tests.support.systems import System
 from tests.support.waiting import wait_until_sync
 
 LEASE = {"WORKER_LEASE": f"{LEASE_SECONDS}s", "HANDLER_GRACE": "1s"}
-
-
-def test_a_type_nobody_declares_lets_the_others_pass_and_runs_once_a_worker_has_it(
-    system: System, truth: Books
-) -> None:
-    scheduler = system.facts()["pids"]["scheduler"]
-    late = [system.submit("comes_late", priority="high")["id"] for _ in range(3)]
-    ids = system.submit_many([{"type": "echo", "priority": "high"}] * 1_000)
-    truth.until_all("completed", ids, 20)
-    parked = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND rung_at = 'infinity'"
-    wait_until_sync(lambda: truth.value(parked, late) == 3, "they are parked", 15)
-    assert {system.get(f"/tasks/{i}")["waiting_for"] for i in late} == {"worker_for_type"}
-    # The healer meets a queue of which all is parked, at least once.
-    wait_until_sync(lambda: _seconds(truth, late[0]) > 8, "the healer has looked", 15, interval=0.2)
-    with extra_service(system, "taskflow_worker", WORKER_IMPORTS="tests.support.late_handlers", **LEASE):
-        truth.until_all("completed", late, 15)
-    assert system.facts()["pids"]["scheduler"] == scheduler
-    truth.balance()
-
-
-def _seconds(truth: Books, task_id: str) -> float:
-    return float(
-        truth.value("SELECT extract(epoch FROM now() - created_at) FROM tasks WHERE id = $1", task_id)
-    )
 
 
 def test_a_queue_of_its_own_runs_in_order_only_where_it_is_served(system: System, truth: Books) -> None:
