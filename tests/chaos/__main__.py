@@ -22,6 +22,8 @@ def main() -> int:
     """Run the cells that are asked for."""
     asked = _asked()
     cells = _chosen(load_cells(asked.only), asked.only)
+    if asked.short and not asked.only:
+        cells = [each for each in cells if not each.full_only]
     if asked.list:
         for each in cells:
             print(f"{each.module:12} {each.name}")

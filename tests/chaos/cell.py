@@ -70,6 +70,7 @@ class Cell(NamedTuple):
     alone: bool
     patience: float
     exits: Set[int]
+    full_only: bool
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -90,13 +91,14 @@ def cell(
     alone: bool = False,
     patience: float = 60,
     exits: Set[int] = frozenset({0}),
+    full_only: bool = False,
 ) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
     """Make a function a cell; its docstring says what is done.
 
     `settings` are all that the system gets. `ground` gives servers of the cell's own (see `Ground`); `stage.ground` is
     what it yields. In the short form cells of the same kind share a system, unless `alone`. `patience` is how many
     seconds after the cell all accepted tasks may need to be terminal. A process of `dev` that ends by itself with a code
-    that is none of `exits` is a fault.
+    that is none of `exits` is a fault. `full_only`: it is long, and others show most of it: `make test` leaves it out.
     """
 
     def register(run: Callable[[Stage], None]) -> Callable[[Stage], None]:
@@ -105,7 +107,18 @@ def cell(
         assert done, f"{name}: a cell's docstring says what is done"
         module = run.__module__.rpartition(".")[2]
         CELLS[name] = Cell(
-            name, module, done, expects, run, dict(settings), workers, ground, alone, patience, exits
+            name,
+            module,
+            done,
+            expects,
+            run,
+            dict(settings),
+            workers,
+            ground,
+            alone,
+            patience,
+            exits,
+            full_only,
         )
         return run
 

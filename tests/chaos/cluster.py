@@ -62,6 +62,7 @@ def leaders_killed(stage: Stage) -> None:
 @cell(
     "a NATS cluster without its majority",
     expects="submits are accepted; all runs once it is back",
+    full_only=True,
     ground=cluster_of_three,
 )
 def majority_lost(stage: Stage) -> None:

@@ -84,7 +84,10 @@ def _note_tries(stage: Stage, ids: list[str]) -> None:
 
 
 @cell(
-    "network to PostgreSQL slow", expects="all is done, only later; no lease is lost", ground=through_proxies
+    "network to PostgreSQL slow",
+    expects="all is done, only later; no lease is lost",
+    ground=through_proxies,
+    full_only=True,
 )
 def postgres_slow(stage: Stage) -> None:
     """Every byte between the services and PostgreSQL takes 100 ms each way, 256 KiB/s a connection, for ten seconds."""
@@ -127,7 +130,7 @@ def postgres_late(stage: Stage) -> None:
         _broken_for(stage, network, network.postgres, Proxy.hold, 4)
 
 
-@cell("network to NATS slow", expects="all is done, only later", ground=through_proxies)
+@cell("network to NATS slow", expects="all is done, only later", ground=through_proxies, full_only=True)
 def nats_slow(stage: Stage) -> None:
     """Every byte between the services and NATS takes 100 ms each way, 64 KiB/s a connection, for ten seconds."""
     with _network(stage) as network:

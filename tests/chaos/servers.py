@@ -240,6 +240,7 @@ def nats_stopped(stage: Stage) -> None:
     "PostgreSQL and NATS stopped for 20 s",
     expects="503 with Retry-After; nobody exits or stands still; no attempt is spent",
     ground=own_servers,
+    full_only=True,
 )
 def both_stopped(stage: Stage) -> None:
     """Both are shut down under load and started again."""

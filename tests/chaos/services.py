@@ -95,7 +95,7 @@ def two_schedulers(stage: Stage) -> None:
         assert not rung_again(second.log())
 
 
-@cell("dlq-consumer SIGKILL", expects="every dead letter is handled, each once")
+@cell("dlq-consumer SIGKILL", expects="every dead letter is handled, each once", patience=90)
 def dlq_consumer_killed(stage: Stage) -> None:
     """The dlq-consumer is killed again and again while dead letters come in."""
     dead: list[str] = []

@@ -39,8 +39,10 @@ class Suite:
         self._logs = logs
         self._heard = heard
         self._lock = threading.Lock()
-        # Those that share a system come last, so that they are spread over the threads.
-        self._waiting = sorted(cells, key=lambda each: sum(each.kind == other.kind for other in cells))
+        # Those that share a system come last, so that they are spread over the threads; the longest of them first.
+        self._waiting = sorted(
+            cells, key=lambda each: (sum(each.kind == other.kind for other in cells), -each.patience)
+        )
         self._threads = [threading.Thread(target=self._lane, name=f"lane-{n}") for n in range(at_once)]
         self.verdicts: dict[str, Future[Verdict]] = {each.name: Future() for each in cells}
 

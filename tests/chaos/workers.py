@@ -49,7 +49,7 @@ def _worker_dies(stage: Stage, seconds_max: float) -> None:
     assert stage.books.statuses([*ids, *backlog]) == {"completed": len(ids) + len(backlog)}
 
 
-@cell("worker SIGKILL", expects="its tasks run elsewhere within 25 s", settings=DEFAULTS)
+@cell("worker SIGKILL", expects="its tasks run elsewhere within 25 s", settings=DEFAULTS, full_only=True)
 def worker_killed(stage: Stage) -> None:
     """A worker with all slots busy is killed, with the settings everybody has (lease 15 s)."""
     _worker_dies(stage, 25)
