@@ -31,6 +31,7 @@ def cluster_of_three(_scale: Scale) -> Iterator[Cluster]:
 @cell(
     "leaders killed in a NATS cluster",
     expects="submits are accepted all the while; every task runs once",
+    full_only=True,
     ground=cluster_of_three,
 )
 def leaders_killed(stage: Stage) -> None:

@@ -140,7 +140,10 @@ def nats_slow(stage: Stage) -> None:
 
 
 @cell(
-    "network to NATS cut", expects="submits are accepted meanwhile; then all goes on", ground=through_proxies
+    "network to NATS cut",
+    expects="submits are accepted meanwhile; then all goes on",
+    ground=through_proxies,
+    full_only=True,
 )
 def nats_cut(stage: Stage) -> None:
     """Every connection to NATS is reset, and each new one, for four seconds."""

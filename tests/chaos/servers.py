@@ -229,6 +229,7 @@ def postgres_stopped(stage: Stage) -> None:
     "NATS stopped for 20 s",
     expects="submits are accepted all the while; nobody exits or stands still; no attempt is spent",
     ground=own_servers,
+    full_only=True,
 )
 def nats_stopped(stage: Stage) -> None:
     """NATS is shut down under load and started again."""
