@@ -89,6 +89,7 @@ def healthy_backlog(stage: Stage) -> None:
     """Nothing is broken: a backlog of 100,000 waits behind slow tasks, tended by two schedulers."""
     seconds = 12.0 if stage.short else 30.0
     with stage.extra("taskflow_scheduler") as second:
+        until(lambda: "scheduler starts" in second.log(), "the second scheduler is up", 30)
         slow = stage.naps(22, seconds, priority="critical", timeout_seconds=120)
         until(lambda: stage.books.statuses(slow) == {"running": 22}, "all slots are busy", 15)
         ids = stage.submit([{"type": "echo"}] * stage.tasks(100_000))
