@@ -141,6 +141,7 @@ def renew(world: World, who: int) -> Deed:
 def rescue(world: World, scheduler: int) -> Deed:
     """A scheduler takes tasks from the dead. Who had some and did not renew in time is dead for good."""
     rescuer = world.engines.schedulers[scheduler].rescuer
+    silent = {worker for worker, state in world.fleet.items() if state == "out"}
 
     async def act() -> None:
         await rescuer.run_once()
@@ -152,7 +153,8 @@ def rescue(world: World, scheduler: int) -> Deed:
         act,
         (
             Effect(lambda _, task: model.lost(task, world.dead()), may_miss=True),
-            Effect(lambda _, task: model.orphan_closed(task, world.dead()), may_miss=True),
+            # Open tries are closed by the lease alone, also of a worker that renews a moment later.
+            Effect(lambda _, task: model.orphan_closed(task, world.dead() | silent), may_miss=True),
         ),
     )
 

@@ -42,11 +42,20 @@ def grow_late(world: World, ids: Sequence[str]) -> Deed:
 
 
 def overrun(world: World, ids: Sequence[str]) -> Deed:
-    """These run past their timeout and every margin."""
-    statement = f"UPDATE tasks SET started_at = {_PAST} WHERE id = ANY($1::uuid[]) AND status = 'running'"
-    return _time(
-        world, ids, statement, lambda task: replace(task, overdue=True) if task.status == "running" else task
-    )
+    """These run past their timeout and every margin, or have a try that is open for so long."""
+
+    async def act() -> None:
+        for statement in (
+            f"UPDATE tasks SET started_at = {_PAST} WHERE id = ANY($1::uuid[]) AND status = 'running'",
+            f"UPDATE executions SET started_at = {_PAST} WHERE task_id = ANY($1::uuid[]) AND status = 'started'",
+        ):
+            await move_times(world.engines.ground, statement, list(ids))
+
+    def on(task: State) -> State:
+        tries = tuple(replace(one, overdue=one.status == "started") for one in task.tries)
+        return replace(task, overdue=task.status == "running", tries=tries)
+
+    return Deed(act, (only(ids, on),))
 
 
 def grow_old(world: World) -> Deed:

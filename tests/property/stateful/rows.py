@@ -18,7 +18,11 @@ _PARTS = {
                (retry->>'base_seconds')::float8 > 0 AS patient, finished_at < now() - interval '1 minute' AS old,
                started_at + (timeout_seconds + 10) * interval '1 second' < now() AS overdue
         FROM tasks ORDER BY id""",
-    "tries": "SELECT *, error->>'type' AS error_type FROM executions ORDER BY task_id, number",
+    "tries": """
+        SELECT e.*, e.error->>'type' AS error_type,
+               e.status = 'started' AND coalesce(
+                   e.started_at + (t.timeout_seconds + 10) * interval '1 second' < now(), false) AS overdue
+        FROM executions e LEFT JOIN tasks t ON t.id = e.task_id ORDER BY task_id, number""",
     "letters": """
         SELECT *, coalesce(resolved_at < now() - interval '1 minute', false) AS old
         FROM dead_letters ORDER BY task_id, life""",
@@ -190,7 +194,7 @@ def _when(past: bool | None) -> Any:
 def _try(row: Row) -> Try:
     return Try(
         row["number"], row["life"], row["attempt"], row["status"], row["worker_id"], row["started_seq"],
-        row["finished_seq"], row["moved_to"],
+        row["finished_seq"], row["moved_to"], row["overdue"],
     )  # fmt: skip
 
 

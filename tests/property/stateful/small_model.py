@@ -48,7 +48,8 @@ def finished(task: State, claim: Claim, end: End) -> State:
     """A worker tells how a try ended. Too late, it can only close the try of a task that was cancelled meanwhile."""
     if end is not End.STOPPED and (task.version, task.worker) == (claim.version, claim.worker):
         return _ended(task, end)
-    return _closed(task, {claim.number}, {claim.worker})
+    own = {one.number for one in task.tries if (one.number, one.worker) == (claim.number, claim.worker)}
+    return _closed(task, own)
 
 
 def lost(task: State, dead: Set[str]) -> State:
@@ -59,8 +60,8 @@ def lost(task: State, dead: Set[str]) -> State:
 
 
 def orphan_closed(task: State, dead: Set[str]) -> State:
-    """Rescue, for tries of cancelled tasks."""
-    return _closed(task, {one.number for one in task.tries}, dead)
+    """Rescue, for open tries of cancelled tasks that nobody will close."""
+    return _closed(task, {one.number for one in task.tries if one.worker in dead or one.overdue})
 
 
 def turned(task: State) -> State:
@@ -80,7 +81,7 @@ def cancelled(task: State) -> State:
     if task.status == "running":
         opened = Try(
             task.number, task.life, task.attempt, "started", task.claim.worker, task.started_seq, None,
-            "cancelled",
+            "cancelled", task.overdue,
         )  # fmt: skip
         after = replace(after, tries=(*after.tries, opened))
     return after
@@ -166,10 +167,11 @@ def _resolved(letter: Letter, status: str) -> Letter:
     return replace(letter, status=status) if letter.status == "pending" else letter
 
 
-def _closed(task: State, numbers: Set[int], workers: Set[str]) -> State:
+def _closed(task: State, numbers: Set[int]) -> State:
+    """Those of these tries that are open end."""
     tries = tuple(
-        replace(one, status="cancelled")
-        if one.status == "started" and one.number in numbers and one.worker in workers
+        replace(one, status="cancelled", overdue=False)
+        if one.status == "started" and one.number in numbers
         else one
         for one in task.tries
     )

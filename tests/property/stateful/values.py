@@ -35,7 +35,7 @@ class End(StrEnum):
 
 @dataclass(frozen=True)
 class Try:
-    """A row of executions."""
+    """A row of executions. `overdue`: it is open past its task's timeout and margin."""
 
     number: int
     life: int
@@ -45,6 +45,7 @@ class Try:
     started_seq: int
     finished_seq: int | None
     moved_to: str
+    overdue: bool = False
 
 
 @dataclass(frozen=True)
