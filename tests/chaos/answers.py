@@ -37,6 +37,10 @@ def _until_live(stage: Stage, pid: int) -> None:
     wait_until_sync(lambda: stage.books.value(live, pid), "the other worker is live", 20)
 
 
+# When the first are recorded, a worker has others in hand still.
+MIXED = [{"type": "nap", "payload": {"seconds": seconds}} for seconds in (0.1, 1.0, 0.1, 0.1, 0.1)]
+
+
 def _killed_between(stage: Stage, statement: str) -> None:
     ids: list[str] = []
     killed = 1 if stage.short else 3
@@ -45,7 +49,7 @@ def _killed_between(stage: Stage, statement: str) -> None:
             with _far_worker(stage, proxy) as extra:
                 _until_live(stage, extra.process.pid)
                 loss = proxy.lose_answer(statement, meanwhile=extra.process.kill)
-                ids += stage.naps(stage.tasks(1_000), 0.1)
+                ids += stage.submit(MIXED * (40 if stage.short else 200))
                 wait_until_sync(lambda loss=loss: loss.done, f"{statement} is answered", 20)
                 stage.damage()
                 extra.process.wait(5)
