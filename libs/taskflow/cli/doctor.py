@@ -30,16 +30,17 @@ EXIT_UNREACHABLE = 7
 @click.pass_context
 def doctor(context: click.Context, as_json: bool, repair: bool) -> None:
     """Check that no task is lost, stuck or counted wrongly; --repair mends what it can."""
-    settings = load(_settings_class(), os.environ)
+    settings = load(settings_class(), os.environ)
     from taskflow.kit.logging import configure
 
     configure(settings.log_level, settings.log_format, "doctor")
-    report = asyncio.run(_report(settings, repair))
-    click.echo(msgspec.json.encode(report).decode() if as_json else _told(report, repair))
-    context.exit(_code(report))
+    found = asyncio.run(report(settings, repair))
+    click.echo(msgspec.json.encode(found).decode() if as_json else _told(found, repair))
+    context.exit(_code(found))
 
 
-def _settings_class() -> type[LeaseSettings]:
+def settings_class() -> type[LeaseSettings]:
+    """What the command reads from its environment; a function, so that `--help` loads nothing."""
     from taskflow.engine.settings import LeaseSettings
 
     class Settings(LeaseSettings, frozen=True, kw_only=True):
@@ -51,7 +52,8 @@ def _settings_class() -> type[LeaseSettings]:
     return Settings
 
 
-async def _report(settings: Any, repair: bool) -> dict[str, Any]:
+async def report(settings: Any, repair: bool) -> dict[str, Any]:
+    """What `--json` prints: look, mend if told to, and look again."""
     from taskflow.bus.connect import Bus
     from taskflow.engine.dispatch import Dispatcher
     from taskflow.engine.doctor import SCAN_SECONDS_MAX, Doctor, Patience

@@ -40,6 +40,8 @@ PATIENCE_SECONDS = 10.0
 """How long work on a connection may last before the connection is taken for dead. A network that swallows everything
 (half-open) says nothing else, and the kernel believes in such a connection for a quarter of an hour.
 """
+_STOOD_STILL_SECONDS = 0.5
+"""A timer that rings so much too late tells of a process that was stopped, or of a blocked loop."""
 
 
 class Database:
@@ -91,16 +93,26 @@ class Database:
 
     @contextmanager
     def patience(self, conn: Conn, seconds: float) -> Iterator[None]:
-        """Work with a connection for so long at most: then it is ended, and none of those opened before is trusted."""
+        """Work with a connection for so long at most: then it is ended, and none of those opened before is trusted.
+
+        Time in which this process stood still does not count: the answer may lie unread.
+        """
 
         def give_up() -> None:
             log.warning("PostgreSQL does not answer", seconds=seconds)
             self.doubted_at = time.monotonic()
             conn.terminate()
 
-        timer = asyncio.get_running_loop().call_later(seconds, give_up)
+        timer = _Timer(seconds, give_up)
         try:
             yield
+        except AttributeError as error:
+            # asyncpg stumbles over a connection that ends between two round trips of one statement.
+            if not _is_ended(conn):
+                raise
+            raise DatabaseAway(
+                "the connection to PostgreSQL ended meanwhile", retry_after_seconds=1
+            ) from error
         finally:
             timer.cancel()
 
@@ -119,6 +131,36 @@ class Database:
                 await pool
             self._pool = pool
         return self._pool
+
+
+class _Timer:
+    """Calls `act` after so many seconds; if the loop stood still when they were over, after as many again."""
+
+    def __init__(self, seconds: float, act: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._act = act
+        self._loop = asyncio.get_running_loop()
+        self._arm()
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _arm(self) -> None:
+        due = self._loop.time() + self._seconds
+        self._handle = self._loop.call_at(due, self._ring, due)
+
+    def _ring(self, due: float) -> None:
+        if self._loop.time() > due + _STOOD_STILL_SECONDS:
+            self._arm()
+        else:
+            self._act()
+
+
+def _is_ended(conn: Conn) -> bool:
+    try:
+        return conn.is_closed()
+    except asyncpg.InterfaceError:  # a pool takes an ended connection from its holder at once
+        return True
 
 
 async def _no_reset(_conn: Any) -> None:

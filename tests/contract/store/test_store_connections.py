@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import asyncpg
 import pytest
@@ -17,6 +18,11 @@ from taskflow.store.tasks import insert_tasks
 OTHERS = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
 KILL_OTHERS = f"SELECT pg_terminate_backend(pid) {OTHERS}"
 SLEEPERS = f"SELECT count(*) {OTHERS} AND query LIKE '%pg_sleep(60)%'"
+
+
+def stand_still(seconds: float) -> None:
+    """What a stopped process does: nothing, while answers arrive."""
+    time.sleep(seconds)
 
 
 async def backend(conn: Conn) -> int:
@@ -53,6 +59,52 @@ async def test_a_statement_cut_off_half_way_has_no_known_answer(
         with pytest.raises(AnswerLost):
             await hanging
         assert await line.run(backend)
+
+
+async def test_a_connection_ended_between_two_round_trips_of_one_statement_has_no_known_answer(
+    database: Database,
+) -> None:
+    async with Line(database) as line:
+
+        async def ended_while_the_answer_lies_unread(conn: asyncpg.Connection) -> None:
+            statement = asyncio.create_task(conn.fetchval("SELECT $1::int + 1", 1))
+            await asyncio.sleep(0)
+            asyncio.get_running_loop().call_later(0, conn.terminate)
+            stand_still(0.2)
+            await statement
+
+        with pytest.raises(AnswerLost, match="ended meanwhile"):
+            await line.run(ended_while_the_answer_lies_unread)
+        assert await line.run(backend)
+
+
+async def test_a_pooled_connection_ended_meanwhile_says_so(database: Database) -> None:
+    with pytest.raises(DatabaseAway, match="ended meanwhile"):
+        async with database.connection() as conn:
+            statement = asyncio.create_task(conn.fetchval("SELECT $1::int + 2", 1))
+            await asyncio.sleep(0)
+            asyncio.get_running_loop().call_later(0, conn.terminate)
+            stand_still(0.2)
+            await statement
+    async with database.connection() as conn:
+        assert await backend(conn)
+
+
+async def test_a_process_that_stood_still_reads_the_answer_that_lies_there(database: Database) -> None:
+    async with Line(database, patience_seconds=0.3) as line:
+        first = await line.run(backend)
+        asked = asyncio.create_task(line.run(lambda c: c.fetchval("SELECT $1::int + 3", 1)))
+        await asyncio.sleep(0)
+        stand_still(1)
+        assert await asked == 4
+        assert await line.run(backend) == first
+
+
+async def test_a_statement_without_an_answer_ends_its_connection(database: Database) -> None:
+    async with Line(database, patience_seconds=0.3) as line:
+        with pytest.raises(AnswerLost):
+            await line.run(lambda c: c.execute("SELECT pg_sleep(60)"))
+        assert database.doubted_at
 
 
 async def test_a_cancelled_caller_leaves_no_half_read_connection(database: Database) -> None:
