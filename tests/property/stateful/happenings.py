@@ -35,7 +35,8 @@ _OFTEN = {
 }  # fmt: skip
 _NOW_AND_THEN = (
     "claim", "claim unanswered", "finish unanswered", "lines", "beat", "lease out", "rescue", "turn", "overrun",
-    "fall due", "cancel", "cancel one", "letter", "letter", "park", "unpark", "heal", "grow old", "prune", "fold",
+    "fall due", "cancel", "cancel one", "letter", "letter", "park", "park", "park", "unpark", "unpark", "heal",
+    "ring again", "grow old", "prune", "fold",
 )  # fmt: skip
 _SINGLE = [*(name for name, weight in _OFTEN.items() for _ in range(weight)), *_NOW_AND_THEN]
 _RIVALS = [

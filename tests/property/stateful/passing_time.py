@@ -66,6 +66,7 @@ def grow_old(world: World) -> Deed:
         for statement in (
             f"UPDATE tasks SET finished_at = {_PAST} WHERE finished_at IS NOT NULL",
             f"UPDATE dead_letters SET resolved_at = {_PAST} WHERE resolved_at IS NOT NULL",
+            f"UPDATE dead_letters SET created_at = {_PAST}",
         ):
             await move_times(world.engines.ground, statement)
 
