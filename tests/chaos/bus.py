@@ -30,7 +30,8 @@ def _url(stage: Stage) -> str:
 
 @contextmanager
 def _paused(stage: Stage) -> Iterator[None]:
-    """Nobody pulls queue `default`: what is announced stays in the stream."""
+    """Nobody pulls queue `default`: what is announced stays in the stream, and nothing of an earlier cell is there."""
+    wait_until_sync(lambda: _left(stage) == 0, "messages of earlier cells are done with", 20)
     stage.system.post("/queues/default/pause")
     try:
         waiting = "SELECT count(*) FROM tasks WHERE status = 'running'"
@@ -75,6 +76,7 @@ def stranded(stage: Stage) -> None:
     """Messages are delivered once, never acked, and never delivered again (`max_deliver` 1 for a moment)."""
     url = _url(stage)
     with _paused(stage):
+        ask_jetstream(url, lambda js: js.purge_stream(NAMES.stream))
         change_consumer(url, NAMES.stream, CONSUMER, max_deliver=1, ack_wait=1)
         ids = stage.naps(stage.tasks(2_000), 0.01)
         _until_announced(stage, _bells(len(ids)))
