@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 from tests.chaos.stage import LIVE, Stage
-from tests.support.chaos import Books
+from tests.support.books import Books
 from tests.support.systems import ROOT, environment_of_programs
 from tests.support.waiting import wait_until_sync
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tests.chaos.cell import Scale, cell
 from tests.chaos.grounds import own_servers
 from tests.chaos.stage import Stage
-from tests.support.chaos import Books
+from tests.support.books import Books
 from tests.support.proxy import Proxy, fault_proxy
 
 NAP = {"type": "nap", "payload": {"seconds": 0.05}}

@@ -11,16 +11,8 @@ from typing import Any, TypeVar
 
 import httpx
 from tests.chaos.cell import Cell, Scale
-from tests.support.chaos import (
-    PIDS_KEPT,
-    Extra,
-    Load,
-    books,
-    extra_service,
-    rung_again,
-    since,
-    until_workers,
-)
+from tests.support.books import books
+from tests.support.chaos import PIDS_KEPT, Extra, Load, extra_service, rung_again, since, until_workers
 from tests.support.systems import System
 from tests.support.waiting import wait_until_sync
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.chaos import books
+from tests.support.books import books
 from tests.support.systems import System, running_system
 
 

@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
+from typing import cast
 
 from tests.support.postgres_wire import Answers, End, Questions
 
@@ -107,7 +108,7 @@ class Link:
         for _, writer in self._sides:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
             with contextlib.suppress(RuntimeError):  # it is paused, or closed, already
-                writer.transport.pause_reading()  # type: ignore[attr-defined]
+                cast(asyncio.Transport, writer.transport).pause_reading()
 
     def end(self, *, reset: bool) -> None:
         """Close both sides."""

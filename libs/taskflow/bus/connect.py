@@ -167,7 +167,7 @@ class Bus:
                     name=self._name,
                     connect_timeout=2,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.25,  # type: ignore[arg-type]
+                    reconnect_time_wait=0.25,  # type: ignore[arg-type]  # said to be an int, only slept for
                     ping_interval=PING_SECONDS,
                     max_outstanding_pings=2,
                     allow_reconnect=True,

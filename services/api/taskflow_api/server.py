@@ -48,7 +48,7 @@ class Connection(HttpToolsProtocol):
     _size = 0
     _size_before = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
         self._expect()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Any
 
 from tests.contract.bus.hands import STAMP, bells, pulling
 from tests.support.waiting import wait_until
@@ -201,8 +203,8 @@ async def test_moves_are_heard_by_shard_in_order(bus: Bus) -> None:
 async def test_commands_are_heard_by_all(bus: Bus) -> None:
     heard: list[tuple[str, object]] = []
 
-    def ear(name: str):  # type: ignore[no-untyped-def]
-        async def act(body: dict[str, object]) -> None:
+    def ear(name: str) -> Callable[[dict[str, Any]], Awaitable[None]]:
+        async def act(body: dict[str, Any]) -> None:
             heard.append((name, body["id"]))
 
         return act

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -31,8 +32,8 @@ async def test_lists_narrow_and_page_newest_first(conn: asyncpg.Connection) -> N
     [last] = [r.letter_id for r in (await world.end(conn, [exhausted], world.FAILED)).values()]
     all_ids = sorted([*mail, *echo, str(last)], reverse=True)
 
-    async def listed(limit: int = 100, before: str | None = None, **fields: object) -> list[str]:
-        filters = LetterFilters(**fields)  # type: ignore[arg-type]
+    async def listed(limit: int = 100, before: str | None = None, **fields: Any) -> list[str]:
+        filters = LetterFilters(**fields)
         return [x.id for x in await dead_letters.list_letters(conn, filters, limit=limit, before=before)]
 
     assert await listed() == all_ids

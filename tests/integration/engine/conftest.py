@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support import leaks
-from tests.support.chaos import Books, books, since, until_workers
+from tests.support.books import Books, books
+from tests.support.chaos import since, until_workers
 from tests.support.systems import System, running_system
 
 LEASE_SECONDS = 2.0

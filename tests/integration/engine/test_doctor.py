@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
@@ -17,7 +17,9 @@ import pytest
 from tests.conftest import BusNames
 from tests.contract.store import world
 from tests.contract.store.states import every_state
-from tests.support.chaos import Books, Load
+from tests.integration.engine import sabotage
+from tests.support.books import Books
+from tests.support.chaos import Load
 from tests.support.systems import ROOT, System
 from tests.support.waiting import wait_until
 
@@ -29,10 +31,9 @@ from taskflow.domain.errors import Unavailable
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.doctor import CHECKS, Diagnosis, Doctor, Patience
 from taskflow.engine.mend import Mender
-from taskflow.store import commands, doorbells, stats
+from taskflow.store import stats
 from taskflow.store.connect import Database, Line
 
-HOUR = "interval '1 hour'"
 LOCK = 0x646F6374  # of those who mend figures
 
 
@@ -102,7 +103,7 @@ async def ward(database_url: str, nats_url: str, bus_names: BusNames) -> AsyncIt
 async def ring_all(conn: asyncpg.Connection, bus: Bus) -> None:
     """Every queued task gets its doorbell, rung long ago."""
     rows = await conn.fetch(
-        f"UPDATE tasks SET rung_at = now() - {HOUR} WHERE status = 'queued' RETURNING id, lane, queue, rung_at"
+        f"UPDATE tasks SET rung_at = now() - {sabotage.HOUR} WHERE status = 'queued' RETURNING id, lane, queue, rung_at"
     )
     await ring(bus, [Doorbell(str(r["id"]), r["lane"], r["queue"], r["rung_at"]) for r in rows])
 
@@ -115,139 +116,6 @@ async def looked(conn: asyncpg.Connection, database: str) -> bool:
     ))  # fmt: skip
 
 
-Break = Callable[[asyncpg.Connection], Awaitable[object]]
-
-
-async def lose_doorbells(conn: asyncpg.Connection) -> None:
-    await world.submit(conn, 3, queue="mail")
-    await conn.execute(f"UPDATE tasks SET rung_at = now() - {HOUR} WHERE queue = 'mail'")
-
-
-async def lose_doorbells_behind_others(conn: asyncpg.Connection) -> None:
-    ids = await world.submit(conn, 2)
-    await conn.execute(f"UPDATE tasks SET rung_at = now() - 2 * {HOUR} WHERE id = ANY($1)", ids)
-
-
-async def park_what_is_served(conn: asyncpg.Connection) -> None:
-    ids = await world.submit(conn, 2, type="echo")
-    await conn.execute(f"UPDATE tasks SET queued_at = now() - {HOUR} WHERE id = ANY($1)", ids)
-    await doorbells.park(conn, ids)
-
-
-async def end_a_lease(conn: asyncpg.Connection) -> None:
-    tasks = await world.run(conn, 3)
-    await world.end_lease(conn, tasks[0].worker_id)
-
-
-async def forget_a_worker(conn: asyncpg.Connection) -> None:
-    tasks = await world.run(conn, 2)
-    await conn.execute("DELETE FROM workers WHERE id = $1", tasks[0].worker_id)
-
-
-async def run_for_ever(conn: asyncpg.Connection) -> None:
-    tasks = await world.run(conn, 2)
-    await conn.execute(
-        f"UPDATE tasks SET started_at = now() - {HOUR} WHERE id = ANY($1)", [t.id for t in tasks]
-    )
-
-
-async def lose_letters(conn: asyncpg.Connection) -> None:
-    ids = await world.bury(conn, 2)
-    await conn.execute("DELETE FROM dead_letters WHERE task_id = ANY($1)", ids)
-
-
-async def orphan_letters(conn: asyncpg.Connection) -> None:
-    """As one who sends a failed task off again by hand would."""
-    ids = await world.bury(conn, 2)
-    await conn.execute(
-        "UPDATE tasks SET status = 'retrying', due_at = now() + interval '1 day' WHERE id = $1", ids[0]
-    )
-    await conn.execute("UPDATE tasks SET status = 'cancelled' WHERE id = $1", ids[1])
-    await count_anew(conn, "failed", "retrying", 1)
-    await count_anew(conn, "failed", "cancelled", 1)
-
-
-async def leave_tries_open(conn: asyncpg.Connection) -> None:
-    tasks = await world.run(conn, 2)
-    ids = [task.id for task in tasks]
-    await commands.cancel_tasks(conn, ids, actor="ann")
-    await conn.execute(f"UPDATE tasks SET finished_at = now() - {HOUR} WHERE id = ANY($1)", ids)
-
-
-async def count_wrongly(conn: asyncpg.Connection) -> None:
-    await stats.fold(conn)
-    await conn.execute("UPDATE stat_totals SET n = n + 7 WHERE status = 'completed'")
-    await conn.execute(
-        "UPDATE stat_totals SET n = n - 2 WHERE status = 'queued' AND (queue, type) = ('default', 'demo')"
-    )
-
-
-async def lose_figures(conn: asyncpg.Connection) -> None:
-    await conn.execute("DELETE FROM stat_deltas")
-    await conn.execute("DELETE FROM stat_totals")
-
-
-async def lose_tasks(conn: asyncpg.Connection) -> None:
-    ids = await world.submit(conn, 2, type="lost", delay_seconds=60.0)
-    await conn.execute("DELETE FROM tasks WHERE id = ANY($1)", ids)
-
-
-async def succeed_twice(conn: asyncpg.Connection) -> None:
-    [task] = await world.run(conn)
-    await world.end(conn, [task], world.DONE)
-    await conn.execute(
-        "INSERT INTO executions (task_id, number, life, attempt, status, started_at, started_seq) "
-        "VALUES ($1, 2, 1, 1, 'succeeded', now(), 9)", task.id,
-    )  # fmt: skip
-    await conn.execute("UPDATE tasks SET number = 2 WHERE id = $1", task.id)
-
-
-async def complete_by_hand(conn: asyncpg.Connection) -> None:
-    [task] = await world.run(conn)
-    await world.end(conn, [task], world.FAILED)
-    await conn.execute("UPDATE tasks SET status = 'completed' WHERE id = $1", task.id)
-    await count_anew(conn, "retrying", "completed", 1)
-
-
-async def lose_tries(conn: asyncpg.Connection) -> None:
-    [task_id] = await world.bury(conn)
-    await conn.execute("DELETE FROM executions WHERE task_id = $1", task_id)
-
-
-async def try_too_often(conn: asyncpg.Connection) -> None:
-    [task_id] = await world.bury(conn)
-    await conn.execute("UPDATE executions SET attempt = 6 WHERE task_id = $1", task_id)
-
-
-async def count_anew(conn: asyncpg.Connection, origin: str, target: str, n: int) -> None:
-    await conn.execute(
-        "INSERT INTO stat_deltas (n, queue, type, origin, target) VALUES ($1, 'default', 'demo', $2, $3)",
-        n, origin, target,
-    )  # fmt: skip
-
-
-MENDED: list[tuple[Break, dict[str, int]]] = [
-    (lose_doorbells, {"doorbells": 3}),
-    (lose_doorbells_behind_others, {"doorbells": 2}),
-    (park_what_is_served, {"parked": 2}),
-    (end_a_lease, {"running": 3}),
-    (forget_a_worker, {"running": 2}),
-    (run_for_ever, {"running": 2}),
-    (lose_letters, {"letters_missing": 2}),
-    (orphan_letters, {"letters_orphaned": 2}),
-    (leave_tries_open, {"tries_open": 2}),
-    (count_wrongly, {"figures": 2}),
-    (lose_figures, {"conservation": 29, "figures": 8}),
-    (lose_tasks, {"conservation": 2, "figures": 2}),
-]
-BEYOND_REPAIR: list[tuple[Break, dict[str, int]]] = [
-    (succeed_twice, {"successes_twice": 1}),
-    (complete_by_hand, {"successes_missing": 1}),
-    (lose_tries, {"tries_missing": 1}),
-    (try_too_often, {"attempts_over": 1}),
-]
-
-
 async def test_what_a_healthy_system_leaves_is_clean(ward: Ward) -> None:
     diagnosis = await ward.doctor.examine()
     assert counted(diagnosis) == {}
@@ -257,11 +125,13 @@ async def test_what_a_healthy_system_leaves_is_clean(ward: Ward) -> None:
     assert await ward.mender.mend(diagnosis) == {}
 
 
-@pytest.mark.parametrize(("sabotage", "expected"), MENDED, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("broken", "expected"), sabotage.MENDED, ids=lambda value: getattr(value, "__name__", "")
+)
 async def test_what_is_broken_is_found_and_mended(
-    ward: Ward, sabotage: Break, expected: dict[str, int]
+    ward: Ward, broken: sabotage.Break, expected: dict[str, int]
 ) -> None:
-    await sabotage(ward.conn)
+    await broken(ward.conn)
     diagnosis = await ward.doctor.examine()
     assert counted(diagnosis) == expected
     mended = await ward.mender.mend(diagnosis)
@@ -271,10 +141,12 @@ async def test_what_is_broken_is_found_and_mended(
 
 
 @pytest.mark.parametrize(
-    ("sabotage", "expected"), BEYOND_REPAIR, ids=lambda value: getattr(value, "__name__", "")
+    ("broken", "expected"), sabotage.BEYOND_REPAIR, ids=lambda value: getattr(value, "__name__", "")
 )
-async def test_what_cannot_be_mended_is_told(ward: Ward, sabotage: Break, expected: dict[str, int]) -> None:
-    await sabotage(ward.conn)
+async def test_what_cannot_be_mended_is_told(
+    ward: Ward, broken: sabotage.Break, expected: dict[str, int]
+) -> None:
+    await broken(ward.conn)
     diagnosis = await ward.doctor.examine()
     assert counted(diagnosis) == expected
     assert await ward.mender.mend(diagnosis) == {}
@@ -282,7 +154,7 @@ async def test_what_cannot_be_mended_is_told(ward: Ward, sabotage: Break, expect
 
 
 async def test_figures_are_mended_while_tasks_move(ward: Ward) -> None:
-    await count_wrongly(ward.conn)
+    await sabotage.count_wrongly(ward.conn)
     diagnosis, over = await ward.doctor.examine(), asyncio.Event()
     other = await asyncpg.connect(ward.environment["DATABASE_URL"])
 
@@ -306,7 +178,7 @@ async def test_figures_are_mended_while_tasks_move(ward: Ward) -> None:
 
 
 async def test_two_doctors_do_not_both_add_what_is_missing(ward: Ward) -> None:
-    await count_wrongly(ward.conn)
+    await sabotage.count_wrongly(ward.conn)
     diagnosis = await ward.doctor.examine()
     assert await ward.conn.fetchval("SELECT pg_try_advisory_lock($1)", LOCK)
     with pytest.raises(Unavailable, match="another doctor"):
@@ -319,8 +191,8 @@ async def test_two_doctors_do_not_both_add_what_is_missing(ward: Ward) -> None:
 
 async def test_what_mends_itself_in_time_is_not_told(ward: Ward) -> None:
     """Doorbells lost, tasks untended at the first look; at the second they are rung again, and rescued."""
-    await lose_doorbells(ward.conn)
-    await end_a_lease(ward.conn)
+    await sabotage.lose_doorbells(ward.conn)
+    await sabotage.end_a_lease(ward.conn)
     database = await ward.conn.fetchval("SELECT current_database()")
     patient = Doctor(
         ward.line, ward.bus, patience=Patience(20, 20), handler_grace=5, letters_kept_seconds=1e6
@@ -344,8 +216,8 @@ async def test_a_store_that_was_deleted_leaves_every_doorbell_lost(ward: Ward) -
 
 
 async def test_the_command_tells_what_it_found(ward: Ward) -> None:
-    await lose_letters(ward.conn)
-    await complete_by_hand(ward.conn)
+    await sabotage.lose_letters(ward.conn)
+    await sabotage.complete_by_hand(ward.conn)
     code, report = await ward.report()
     assert (code, report["clean"], report["notes"]) == (1, False, [])
     assert [check["name"] for check in report["checks"]] == list(CHECKS)
@@ -365,9 +237,9 @@ async def test_the_command_tells_what_it_found(ward: Ward) -> None:
 
 async def test_the_command_mends_all_at_once(ward: Ward) -> None:
     expected: Counter[str] = Counter()
-    for sabotage, parts in MENDED:
-        if sabotage is not lose_figures:
-            await sabotage(ward.conn)
+    for broken, parts in sabotage.MENDED:
+        if broken is not sabotage.lose_figures:
+            await broken(ward.conn)
             expected.update(parts)
     code, report = await ward.report("--repair")
     assert (code, report["clean"]) == (0, True)
@@ -379,7 +251,7 @@ async def test_the_command_mends_all_at_once(ward: Ward) -> None:
 
 
 async def test_without_nats_doorbells_are_not_checked(ward: Ward) -> None:
-    await lose_letters(ward.conn)
+    await sabotage.lose_letters(ward.conn)
     code, report = await ward.report("--repair", NATS_URL="nats://127.0.0.1:1")
     assert (code, report["clean"]) == (7, False)
     assert [check["name"] for check in report["checks"] if not check["checked"]] == ["doorbells"]

@@ -11,7 +11,8 @@ import httpx
 import nats
 import pytest
 from tests.integration.engine.conftest import LEASE_SECONDS
-from tests.support.chaos import PIDS_KEPT, Books, extra_service, since
+from tests.support.books import Books
+from tests.support.chaos import PIDS_KEPT, extra_service, since
 from tests.support.servers import blocking
 from tests.support.systems import System
 from tests.support.waiting import wait_until_sync

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import leaks
-from tests.support.chaos import Books, books
+from tests.support.books import Books, books
 from tests.support.systems import System, running_system
 from tests.support.waiting import wait_until_sync
 

@@ -8,7 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.conftest import BusNames
 from tests.contract.store import world
-from tests.support.chaos import Books, extra_service
+from tests.support.books import Books
+from tests.support.chaos import extra_service
 from tests.support.systems import System
 from tests.support.waiting import wait_until, wait_until_sync
 

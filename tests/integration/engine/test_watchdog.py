@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.chaos import Books, Extra, books, extra_service
+from tests.support.books import Books, books
+from tests.support.chaos import Extra, extra_service
 from tests.support.systems import System
 from tests.support.waiting import wait_until_sync
 

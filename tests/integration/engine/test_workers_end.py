@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 from tests.integration.engine.conftest import LEASE_SECONDS
-from tests.support.chaos import Books, extra_service, kill
+from tests.support.books import Books
+from tests.support.chaos import extra_service, kill
 from tests.support.systems import System
 from tests.support.waiting import wait_until_sync
 

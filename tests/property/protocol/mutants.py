@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from tests.property.protocol.rules import Rules, Scope
 from tests.property.protocol.scenarios import LATER, UNDECLARED, WAITING, Scenario
@@ -33,8 +34,8 @@ def mutants() -> Iterator[Scenario]:
     yield from _of_memory()
 
 
-def _less(name: str, law: str, scope: Scope, **rules: object) -> Scenario:
-    return Scenario(name, replace(scope, rules=Rules(**rules)), law)  # type: ignore[arg-type]
+def _less(name: str, law: str, scope: Scope, **rules: Any) -> Scenario:
+    return Scenario(name, replace(scope, rules=Rules(**rules)), law)
 
 
 def _of_claims_and_records() -> Iterator[Scenario]:

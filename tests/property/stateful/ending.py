@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.property.stateful import deeds, passing_time
-from tests.property.stateful.deeds import KEEP_SECONDS
+from tests.property.stateful import deeds, passing_time, schedulers
+from tests.property.stateful.schedulers import KEEP_SECONDS
 from tests.property.stateful.values import GONE, LIVE, End
 from tests.property.stateful.world import COMMON, RARE, Hands, World
 from tests.support.engines import heal, lose_messages, open_engines, rung_ids
@@ -38,7 +38,7 @@ async def check_everything_ends(world: World) -> None:
                 break
             await _round(world)
         assert not _live(world), "a task does not end"
-        await world.do(deeds.rescue(world, 0))
+        await world.do(schedulers.rescue(world, 0))
         _check_clean(await doctor.examine())
     await check_histories(world)
 
@@ -52,12 +52,12 @@ def _check_clean(diagnosis: Diagnosis) -> None:
 async def _round(world: World) -> None:
     """Rescue, turn, heal, claim what was rung, finish it."""
     await world.do(
-        deeds.rescue(world, 0), deeds.rescue(world, 1), passing_time.come_due(world, list(world.tasks)),
-        deeds.turn(world, 0), deeds.turn(world, 1),
+        schedulers.rescue(world, 0), schedulers.rescue(world, 1), passing_time.come_due(world, list(world.tasks)),
+        schedulers.turn(world, 0), schedulers.turn(world, 1),
     )  # fmt: skip
     for _ in range(2):  # the first also unparks: doorbells of two deeds may reach the bus in either order
         await lose_messages(world.engines.ground.bus)
-        await world.do(deeds.heal_all(world))
+        await world.do(schedulers.heal_all(world))
     rung = await rung_ids(world.engines.ground.bus)
     waiting = {task_id for task_id, task in world.tasks.items() if task.status == "queued"}
     assert waiting <= set(rung), "a queued task that nobody rings"

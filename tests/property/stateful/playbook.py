@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.property.stateful import deeds, passing_time
+from tests.property.stateful import deeds, passing_time, schedulers
 from tests.property.stateful.happenings import Step
 from tests.property.stateful.world import Deed, World
 
@@ -20,7 +20,7 @@ def _claim_what_waits(world: World, step: Step) -> list[Deed]:
     if waiting := world.waiting():
         return [deeds.claim(world, who, waiting[:3])]
     every = list(world.tasks)
-    return [passing_time.come_due(world, every), deeds.turn(world, 0), deeds.claim(world, who, every)]
+    return [passing_time.come_due(world, every), schedulers.turn(world, 0), deeds.claim(world, who, every)]
 
 
 def _finish_what_is_held(world: World, step: Step) -> list[Deed]:
@@ -51,11 +51,11 @@ def _retry(world: World, step: Step) -> list[Deed]:
 
 
 def _rescue(world: World, step: Step) -> Deed:
-    return deeds.rescue(world, step.who % 2)
+    return schedulers.rescue(world, step.who % 2)
 
 
 def _turn(world: World, step: Step) -> Deed:
-    return deeds.turn(world, step.who % 2)
+    return schedulers.turn(world, step.who % 2)
 
 
 # `w` is the world and `s` the step. Doorbells come twice, late, to another worker, after the task's end: any id is claimed.
@@ -69,7 +69,7 @@ _PLAYS: dict[str, Callable[[World, Step], list[Deed]]] = {
     "lines": lambda w, s: [deeds.write_lines(w, w.pick_claims(s.numbers)[1])],
     "lease out": lambda w, s: [_lease_out(w, s, long_ago=s.flag)],
     "die": lambda w, s: [_lease_out(w, s, long_ago=False), _rescue(w, s)],
-    "vanish": lambda w, s: [_lease_out(w, s, long_ago=True), deeds.prune_rest(w), _rescue(w, s)],
+    "vanish": lambda w, s: [_lease_out(w, s, long_ago=True), schedulers.prune_rest(w), _rescue(w, s)],
     "rescue": lambda w, s: [_rescue(w, s)],
     "renew": lambda w, s: [deeds.renew(w, w.silent(s.who))],
     "turn": lambda w, s: [_turn(w, s)],
@@ -87,10 +87,10 @@ _PLAYS: dict[str, Callable[[World, Step], list[Deed]]] = {
     "letter": _letter,
     "park": lambda w, s: [deeds.park(w, w.pick(s.numbers))],
     "unpark": lambda w, s: [deeds.unpark(w, s.who)],
-    "heal": lambda w, _: [deeds.heal_all(w)],
-    "ring again": lambda w, _: [deeds.ring_again(w, 2)],
-    "prune": lambda w, s: [deeds.prune(w, 1 + s.who), deeds.prune_rest(w)],
-    "prune meanwhile": lambda w, _: [deeds.prune_any(w)],
+    "heal": lambda w, _: [schedulers.heal_all(w)],
+    "ring again": lambda w, _: [schedulers.ring_again(w, 2)],
+    "prune": lambda w, s: [schedulers.prune(w, 1 + s.who), schedulers.prune_rest(w)],
+    "prune meanwhile": lambda w, _: [schedulers.prune_any(w)],
     "grow old": lambda w, _: [passing_time.grow_old(w)],
-    "fold": lambda w, _: [deeds.fold(w)],
+    "fold": lambda w, _: [schedulers.fold(w)],
 }

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.errors import Flaky
 from tests.conftest import BusNames
-from tests.property.stateful import deeds, passing_time
+from tests.property.stateful import deeds, passing_time, schedulers
 from tests.property.stateful.habits import Shape, submit
 from tests.property.stateful.machine import HOUSE, check_agreement
 from tests.property.stateful.values import End
@@ -96,7 +96,7 @@ def test_a_worker_that_renews_while_rescue_looks_keeps_its_task(runner: asyncio.
     async def story() -> None:
         [task_id] = world.tasks
         await world.do(deeds.claim(world, 0, [task_id]), passing_time.lease_out(world, 0, long_ago=False))
-        await world.race([deeds.renew(world, 0), deeds.rescue(world, 0)], piled_up=True)
+        await world.race([deeds.renew(world, 0), schedulers.rescue(world, 0)], piled_up=True)
         assert world.fleet[world.hands[0].id] == "live"
         assert world.tasks[task_id].status == "running"
 
