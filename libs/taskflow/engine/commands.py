@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from taskflow.bus.announce import publish_control
 from taskflow.bus.connect import Bus
 from taskflow.bus.publisher import Doorbell
@@ -19,9 +21,9 @@ from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.read import Reader
 from taskflow.kit.logging import get_logger
-from taskflow.store import catalog, commands, dead_letters, doorbells, workers
+from taskflow.store import catalog, commands, dead_letters, doorbells, tasks, workers
 from taskflow.store.commands import Commanded
-from taskflow.store.connect import Database
+from taskflow.store.connect import Conn, Database
 from taskflow.store.workers import served
 
 log = get_logger(__name__)
@@ -44,41 +46,45 @@ class Commands:
 
     async def cancel(self, task_id: str) -> Task:
         """Cancel a live task; a running one is `cancelled` at once, and its handler is told to stop."""
-        async with self._database.connection() as conn:
-            made = await commands.cancel_tasks(conn, [task_id], actor=ACTOR)
-        self._follow(made)
+        made, task = await self._carry_out(
+            task_id, lambda conn: commands.cancel_tasks(conn, [task_id], actor=ACTOR)
+        )
         for move in made:
             if move.origin == "running":
                 # the claim's version: the cancel itself made the next
                 await self._tell("cancel", {"id": task_id, "version": move.moved.version - 1})
-        task = await self._found(task_id)
+        if task is None:
+            raise NotFound()
         if not made and task.status in TERMINAL:
             raise TaskFinished(current_status=task.status)
-        return task
+        return await self._told(task)
 
     async def retry(self, task_id: str) -> tuple[Task, bool]:
         """Queue a task now. True: it was over, and a new life began."""
-        async with self._database.connection() as conn:
-            made = await commands.retry_tasks(conn, [task_id], actor=ACTOR)
-        self._follow(made)
-        task = await self._found(task_id)
+        made, task = await self._carry_out(
+            task_id, lambda conn: commands.retry_tasks(conn, [task_id], actor=ACTOR)
+        )
+        if task is None:
+            raise NotFound()
         if not made:
             raise TaskNotRetryable(current_status=task.status)
-        return task, made[0].new_life
+        return await self._told(task), made[0].new_life
 
     async def replay_letter(self, letter_id: str, payload: str | None) -> Task:
         """Give the task of a pending dead letter a new life, with another payload if one is given."""
         letter = await self._reader.dead_letter(letter_id)
         if letter is None:
             raise NotFound()
-        async with self._database.connection() as conn:
-            made = await commands.retry_tasks(
-                conn, [letter.task_id], actor=ACTOR, letter_id=letter_id, payload=payload
-            )
-        self._follow(made)
-        if not made:
+        task_id = letter.task_id
+        made, task = await self._carry_out(
+            task_id,
+            lambda conn: commands.retry_tasks(
+                conn, [task_id], actor=ACTOR, letter_id=letter_id, payload=payload
+            ),
+        )
+        if not made or task is None:
             raise AlreadyReplayed(current_status=await self._letter_status(letter_id))
-        return await self._found(letter.task_id)
+        return await self._told(task)
 
     async def discard_letter(self, letter_id: str) -> DeadLetter:
         """Resolve a pending dead letter without a replay; its task stays `failed`."""
@@ -148,10 +154,18 @@ class Commands:
             if item.rung_at is not None
         )
 
-    async def _found(self, task_id: str) -> Task:
-        task = await self._reader.task(task_id)
-        if task is None:
-            raise NotFound()
+    async def _carry_out(
+        self, task_id: str, act: Callable[[Conn], Awaitable[list[Commanded]]]
+    ) -> tuple[list[Commanded], Task | None]:
+        """What a command moved, and the task as it has left it: a moment later the task may be elsewhere."""
+        async with self._database.transaction() as conn:
+            made = await act(conn)
+            found = await tasks.read_tasks(conn, [task_id])
+        self._follow(made)
+        return made, found.get(task_id)
+
+    async def _told(self, task: Task) -> Task:
+        await self._reader.tell_waits([task])
         return task
 
     async def _letter_status(self, letter_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 
 from taskflow.domain.dead_letter import DeadLetter, LetterGroup
 from taskflow.domain.filters import LetterFilters, TaskFilters
@@ -40,9 +41,7 @@ class Reader:
         """These tasks as they are now."""
         async with self._database.connection() as conn:
             found = await tasks.read_tasks(conn, ids)
-        await self._directory.fresh()
-        for task in found.values():
-            self._tell_wait(task)
+        await self.tell_waits(found.values())
         return found
 
     async def tasks(
@@ -58,10 +57,14 @@ class Reader:
             found = await tasks.list_tasks(
                 conn, filters, limit=limit, before=before, payload=include_payload, result=include_result
             )
+        await self.tell_waits(found)
+        return found
+
+    async def tell_waits(self, found: Iterable[Task]) -> None:
+        """Add to tasks as they were read what those that wait are waiting for."""
         await self._directory.fresh()
         for task in found:
             self._tell_wait(task)
-        return found
 
     async def executions(self, task_id: str) -> list[Execution] | None:
         """All tries of a task, oldest first; None without such a task."""

@@ -48,6 +48,20 @@ def test_a_queue_of_its_own_runs_in_order_only_where_it_is_served(system: System
     truth.balance()
 
 
+def test_a_retry_is_answered_with_what_it_made(system: System, truth: Books) -> None:
+    """An idle worker starts the task at once: the answer shows it queued nevertheless."""
+
+    def send_off_again(_: int) -> tuple[str, int, int]:
+        task_id = system.submit("echo", delay_seconds=600)["id"]
+        system.post(f"/tasks/{task_id}/cancel")
+        answer = system.post(f"/tasks/{task_id}/retry", expect=202)
+        return answer["status"], answer["life"], answer["attempt"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(send_off_again, range(400))) == {("queued", 2, 0)}
+    truth.balance()
+
+
 def test_cancels_race_with_everything(system: System, truth: Books) -> None:
     dice = random.Random(7)
     plan = [(dice.random() * 0.12, 0.02 * (n % 5)) for n in range(200)]
