@@ -1,6 +1,6 @@
 """Telling: state changes on `events.>`, commands on `control.>`. Nobody confirms them; the rows are the truth.
 
-An events message is a JSON array of moves of one shard: `[[id, seq, version, status, type, queue], ...]`.
+An events message is a JSON array of moves of one shard: `[[id, seq, version, status, type, queue, lane], ...]`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ log = get_logger(__name__)
 
 MOVES_PER_MESSAGE_MAX = 500
 _encoder = msgspec.json.Encoder()
-_moves = msgspec.json.Decoder(list[tuple[str, int, int, str, str, str]])
+_moves = msgspec.json.Decoder(list[Moved])
 
 
 async def publish_moves(bus: Bus, moves: Sequence[Moved]) -> None:
     """One message per shard, each with the moves of a batch."""
-    shards: dict[int, list[tuple[str, int, int, str, str, str]]] = defaultdict(list)
+    shards: dict[int, list[Moved]] = defaultdict(list)
     for move in moves:
-        row = (move.id, move.seq, move.version, move.status, move.type, move.queue)
-        shards[event_shard(move.id)].append(row)
+        shards[event_shard(move.id)].append(move)
     for shard, rows in shards.items():
         for start in range(0, len(rows), MOVES_PER_MESSAGE_MAX):
             payload = _encoder.encode(rows[start : start + MOVES_PER_MESSAGE_MAX])
@@ -41,12 +40,12 @@ async def subscribe_moves(bus: Bus, shard: int, on_move: Callable[[Moved], None]
 
     async def heard(message: Msg) -> None:
         try:
-            rows = _moves.decode(message.data)
+            moves = _moves.decode(message.data)
         except msgspec.DecodeError as error:
             log.warning("unreadable event", subject=message.subject, error=str(error))
             return
-        for task_id, seq, version, status, name, queue in rows:
-            on_move(Moved(task_id, seq, version, status, name, queue))
+        for move in moves:
+            on_move(move)
 
     return await bus.subscribe(bus.topology.shard_subject(shard), heard)
 

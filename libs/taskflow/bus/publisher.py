@@ -18,7 +18,7 @@ from taskflow.bus.topology import STAMP_HEADER, ids_per_message
 CONFIRM_SECONDS = 5.0
 
 
-class Doorbell(Struct, frozen=True):
+class Doorbell(Struct, frozen=True, gc=False):
     """A queued task to announce. `version` makes the message's id; None when it is rung again."""
 
     id: str

@@ -27,7 +27,7 @@ class ErrorInfo(Struct, frozen=True):
     traceback: str | None = None
 
 
-class Succeeded(Struct, frozen=True):
+class Succeeded(Struct, frozen=True, gc=False):
     """The handler returned; `result` is JSON text."""
 
     result: str

@@ -30,7 +30,7 @@ SNOOZES_MAX = 1_000
 """Snoozes a life; one more fails the task for good."""
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """What a task and its execution become.
 
     `due_at` is set for `retrying`. `attempt`, `losses` and `snoozes` are the row's new counters. `bury` is the

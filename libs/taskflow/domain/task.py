@@ -93,7 +93,7 @@ class Submitted(Struct):
     task: Task | None = None
 
 
-class Claimed(Struct):
+class Claimed(Struct, gc=False):
     """A task in a worker's hands: everything needed to run one attempt and to judge its end."""
 
     id: str
@@ -116,8 +116,8 @@ class Claimed(Struct):
     metadata: str = "{}"
 
 
-class Moved(Struct, frozen=True):
-    """One move that was made: what live views and waiters are told."""
+class Moved(Struct, frozen=True, array_like=True, gc=False):
+    """One move that was made: what live views and waiters are told, on the bus as an array."""
 
     id: str
     seq: int

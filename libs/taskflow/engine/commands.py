@@ -137,7 +137,7 @@ class Commands:
         async with self._database.connection() as conn:
             pairs = [pair for pair in served(await workers.read_workers(conn)) if pair[1] == name]
             rung = await doorbells.unpark(conn, sorted(pairs), UNPARK_PAGE)
-        self._dispatcher.ring(Doorbell(r.id, r.lane, r.queue, r.rung_at) for r in rung)
+        self._dispatcher.ring([Doorbell(r.id, r.lane, r.queue, r.rung_at) for r in rung])
 
     async def _tell(self, command: str, body: dict[str, object]) -> None:
         """At once if the bus is there; else the next beats tell it."""
@@ -147,11 +147,13 @@ class Commands:
             log.warning("command left to the beats", command=command, error=str(error))
 
     def _follow(self, made: list[Commanded]) -> None:
-        self._dispatcher.tell(item.moved for item in made)
+        self._dispatcher.tell([item.moved for item in made])
         self._dispatcher.ring(
-            Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)
-            for item in made
-            if item.rung_at is not None
+            [
+                Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)
+                for item in made
+                if item.rung_at is not None
+            ]
         )
 
     async def _carry_out(

@@ -6,7 +6,7 @@ Whatever is lost here is found again from the rows: doorbells by `heal`, notices
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Self, TypeVar
 
@@ -52,22 +52,22 @@ class Dispatcher:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    def ring(self, doorbells: Iterable[Doorbell]) -> None:
+    def ring(self, doorbells: Sequence[Doorbell]) -> None:
         """Announce queued tasks."""
         self._put(self._doorbells, doorbells)
 
-    def notice(self, notices: Iterable[Notice]) -> None:
+    def notice(self, notices: Sequence[Notice]) -> None:
         """Announce dead letters."""
         self._put(self._notices, notices)
 
-    def tell(self, moves: Iterable[Moved]) -> None:
+    def tell(self, moves: Sequence[Moved]) -> None:
         """Tell those who watch."""
         self._put(self._news, moves)
 
-    def _put(self, batcher: Batcher[Item, None], items: Iterable[Item]) -> None:
+    def _put(self, batcher: Batcher[Item, None], items: Sequence[Item]) -> None:
         try:
-            for item in items:
-                batcher.put(item)
+            if items:
+                batcher.add(items)
         except Full:
             self._complain("too much waits to be sent")
 

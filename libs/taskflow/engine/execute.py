@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from taskflow.domain.attempt import Cancelled, Outcome, Released
@@ -45,24 +45,29 @@ class Executor:
         self._on_free = on_free
         self._isolated = asyncio.Semaphore(ISOLATED_MAX)
         self._waiting: dict[tuple[str, int], asyncio.Future[Outcome]] = {}
-        self._attempts: dict[asyncio.Task[None], Claimed] = {}
+        self._slow: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.held: dict[tuple[str, int], Claimed] = {}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        recorder.watch(self._recorded, self._fail)
 
     def start(self, task: Claimed) -> None:
         """Begin an attempt; its slot is busy from now on."""
         self._slots.busy += 1
         self._slots.held += 1
         self.held[(task.id, task.version)] = task
-        attempt = asyncio.create_task(self._attempt(task))
-        self._attempts[attempt] = task
-        attempt.add_done_callback(self._ended)
+        self._idle.clear()
+        if task.losses:
+            self._spawn(self._run_alone(task))
+        else:
+            self._runner.start(task, self._ended)
 
     def cancel(self, task_id: str, version: int) -> bool:
         """Stop the handler that runs this version of a task, if one does."""
         key = (task_id, version)
         task = self.held.get(key)
-        if task is None or (key not in self._waiting and key not in self._runner.held()):
+        if task is None or (key not in self._waiting and not self._runner.holds(task_id, version)):
             return False
         self._runner.cancel(task.id, task.version)
         self._unwanted(task, Cancelled())
@@ -76,23 +81,64 @@ class Executor:
 
     async def drain(self, timeout_seconds: float, grace_seconds: float) -> None:
         """Let handlers finish; those that are not done in time are stopped and handed back."""
-        if self._attempts:
-            await asyncio.wait(list(self._attempts), timeout=timeout_seconds)
-        if self._attempts:
-            log.info("drain is over, handing back", count=len(self._attempts))
+        await self._emptied(timeout_seconds)
+        if self.held:
+            log.info("drain is over, handing back", count=len(self.held))
             self.release_all("the worker is shutting down")
-            await asyncio.wait(list(self._attempts), timeout=grace_seconds + RECORD_SECONDS_MAX)
+            await self._emptied(grace_seconds + RECORD_SECONDS_MAX)
 
-    async def _attempt(self, task: Claimed) -> None:
-        try:
-            outcome = await (self._run_alone(task) if task.losses else self._runner.run(task))
-        finally:
-            self._slots.busy -= 1
-            self._on_free()
+    async def _emptied(self, timeout_seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), timeout_seconds)
+
+    def _ended(self, task: Claimed, outcome: Outcome | BaseException) -> None:
+        """A handler has ended: its slot is free, what it came to is to be recorded, after what it said."""
+        self._slots.busy -= 1
+        self._on_free()
+        if isinstance(outcome, BaseException):
+            self._fail(outcome)
+        elif self._lines.pending(task):
+            self._spawn(self._record_after_lines(task, outcome))
+        else:
+            self._record(task, outcome)
+
+    async def _record_after_lines(self, task: Claimed, outcome: Outcome) -> None:
         await self._lines.flushed(task)
-        await self._recorder.finish(task, outcome)
+        self._record(task, outcome)
 
-    async def _run_alone(self, task: Claimed) -> Outcome:
+    def _record(self, task: Claimed, outcome: Outcome) -> None:
+        try:
+            self._recorder.add(task, outcome)
+        except Exception as error:
+            self._fail(error)
+
+    def _recorded(self, tasks: Sequence[Claimed]) -> None:
+        """Attempts are done with. Of those that others had recorded, nothing was held."""
+        done = [task for task in tasks if self.held.pop((task.id, task.version), None) is not None]
+        if self._slots.ended(len(done)):
+            self._on_free()
+        if not self.held:
+            self._idle.set()
+
+    def _fail(self, error: BaseException) -> None:
+        """No fault of a handler: the worker cannot go on. That the loop closes is none."""
+        if not self.failed.done() and not isinstance(error, asyncio.CancelledError):
+            self.failed.set_exception(error)
+
+    def _spawn(self, slow: Coroutine[Any, Any, None]) -> None:
+        loop_task = asyncio.create_task(slow)
+        self._slow.add(loop_task)
+        loop_task.add_done_callback(self._over)
+
+    def _over(self, loop_task: asyncio.Task[None]) -> None:
+        self._slow.discard(loop_task)
+        if not loop_task.cancelled() and (error := loop_task.exception()) is not None:
+            self._fail(error)
+
+    async def _run_alone(self, task: Claimed) -> None:
+        self._ended(task, await self._outcome_alone(task))
+
+    async def _outcome_alone(self, task: Claimed) -> Outcome:
         """In a process of its own, once there is room for one; a task that waits for that can still be stopped."""
         key = (task.id, task.version)
         stopped: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -116,13 +162,3 @@ class Executor:
         stopped = self._waiting.get((task.id, task.version))
         if stopped is not None and not stopped.done():
             stopped.set_result(outcome)
-
-    def _ended(self, attempt: asyncio.Task[None]) -> None:
-        task = self._attempts.pop(attempt)
-        if self._slots.ended():
-            self._on_free()
-        del self.held[(task.id, task.version)]
-        with contextlib.suppress(asyncio.CancelledError):
-            error = attempt.exception()
-            if error is not None and not self.failed.done():
-                self.failed.set_exception(error)

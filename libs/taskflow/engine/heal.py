@@ -79,11 +79,11 @@ class Healer:
     def _ring(self, rung: list[Rung]) -> None:
         self.rung_again += len(rung)
         RUNG_AGAIN.inc(len(rung))
-        self._dispatcher.ring(Doorbell(r.id, r.lane, r.queue, r.rung_at) for r in rung)
+        self._dispatcher.ring([Doorbell(r.id, r.lane, r.queue, r.rung_at) for r in rung])
 
 
 async def unpark(line: Line, dispatcher: Dispatcher, served: list[tuple[str, str]]) -> int:
     """Ring a page of tasks that waited for a worker of these (queue, type) pairs; returns how many."""
     rung = await line.run(lambda conn: doorbells.unpark(conn, served, PAGE))
-    dispatcher.ring(Doorbell(r.id, r.lane, r.queue, r.rung_at) for r in rung)
+    dispatcher.ring([Doorbell(r.id, r.lane, r.queue, r.rung_at) for r in rung])
     return len(rung)

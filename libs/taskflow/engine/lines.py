@@ -58,6 +58,10 @@ class LineKeeper:
         with contextlib.suppress(Full):  # PostgreSQL is away: the task matters more than its log
             self._newest[task.id] = self._batcher.put(line)
 
+    def pending(self, task: Claimed) -> bool:
+        """Whether this attempt has said anything: then `flushed` is to be awaited."""
+        return task.id in self._newest or task.id in self._counts
+
     async def flushed(self, task: Claimed) -> None:
         """Until the lines of this attempt are stored, or cannot be."""
         self._counts.pop(task.id, None)
@@ -68,7 +72,7 @@ class LineKeeper:
     async def _write(self, lines: list[Line]) -> Sequence[None]:
         kept = _latest_progress_only(lines)
         taken = await self._connection.run(lambda conn: history.append_lines(conn, kept))
-        self._dispatcher.tell(Moved(task_id, 0, 0, "", "", "") for task_id in taken)
+        self._dispatcher.tell([Moved(task_id, 0, 0, "", "", "") for task_id in taken])
         return [None] * len(lines)
 
 

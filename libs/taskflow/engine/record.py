@@ -7,7 +7,7 @@ news) is handed to the dispatcher.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from taskflow.bus.publisher import Doorbell
@@ -28,6 +28,10 @@ from taskflow.store.moves import Record, Recorded, its_move
 
 log = get_logger(__name__)
 
+RECORDS_MAX = 500
+OnRecorded = Callable[[Sequence[Claimed]], None]
+OnFailed = Callable[[Exception], None]
+
 
 def judge(task: Claimed, outcome: Outcome, *, poison_losses_max: int) -> Record:
     """Decide what an outcome means now, with this moment's dice."""
@@ -44,8 +48,15 @@ class Recorder:
         self._line = line
         self._dispatcher = dispatcher
         self._poison_losses_max = poison_losses_max
+        self._on_recorded: OnRecorded = _unheard
+        self._on_failed: OnFailed = _unheard
         self._batcher: Batcher[Record, Recorded | None] = Batcher(
-            self._write, verdict=verdict, items_max=500, pending_max=pending_max, size=_size
+            self._write,
+            verdict=verdict,
+            items_max=RECORDS_MAX,
+            pending_max=pending_max,
+            size=_size,
+            on_refused=self._refused,
         )
         self.fenced = 0
 
@@ -56,15 +67,34 @@ class Recorder:
     async def __aexit__(self, *_: object) -> None:
         await self._batcher.__aexit__(*_)
 
+    def watch(self, on_recorded: OnRecorded, on_failed: OnFailed) -> None:
+        """Tell these of tasks whose records are done with, many at once, and of an error that nothing can mend."""
+        self._on_recorded, self._on_failed = on_recorded, on_failed
+
+    def add(self, task: Claimed, outcome: Outcome) -> None:
+        """Record how an attempt of this worker ended, without anybody waiting for it but who watches."""
+        self._batcher.add([self._judged(task, outcome)])
+
     async def finish(self, task: Claimed, outcome: Outcome) -> None:
-        """Record how an attempt of this worker ended. What cannot be stored fails the task and no other."""
+        """Record how an attempt ended, and wait until it is. What cannot be stored fails the task and no other."""
         try:
-            await self._batcher.put(judge(task, outcome, poison_losses_max=self._poison_losses_max))
+            await self._batcher.put(self._judged(task, outcome))
         except Unstorable as error:
-            log.warning("outcome cannot be stored", task_id=task.id, error=str(error))
-            info = ErrorInfo("UnstorableResult", "PostgreSQL refuses what the handler left")
-            failed = Failed(info, permanent=True)
-            await self._batcher.put(judge(task, failed, poison_losses_max=self._poison_losses_max))
+            await self._batcher.put(self._unstorable(task, error))
+
+    def _refused(self, record: Record, error: Exception) -> None:
+        if isinstance(error, Unstorable):
+            self._batcher.add([self._unstorable(record.task, error)])
+        else:
+            self._on_failed(error)
+
+    def _judged(self, task: Claimed, outcome: Outcome) -> Record:
+        return judge(task, outcome, poison_losses_max=self._poison_losses_max)
+
+    def _unstorable(self, task: Claimed, error: Exception) -> Record:
+        log.warning("outcome cannot be stored", task_id=task.id, error=str(error))
+        info = ErrorInfo("UnstorableResult", "PostgreSQL refuses what the handler left")
+        return self._judged(task, Failed(info, permanent=True))
 
     async def _write(self, records: list[Record]) -> Sequence[Recorded | None]:
         live = [record for record in records if record.decision.status != "cancelled"]
@@ -74,6 +104,7 @@ class Recorder:
         if stale:
             await self._close(stale)
         follow(self._dispatcher, recorded, records)
+        self._on_recorded([record.task for record in records])
         return moves_made
 
     async def _close(self, stale: list[Record]) -> None:
@@ -100,6 +131,10 @@ def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Seque
     ]
     dispatcher.ring(bells)
     dispatcher.notice(notices)
+
+
+def _unheard(_: object) -> None:
+    """Nobody watches."""
 
 
 def _size(record: Record) -> int:

@@ -33,8 +33,8 @@ class Slots:
         """How many may start now."""
         return min(self.total - self.busy, self.total + UNRECORDED_MAX - self.held)
 
-    def ended(self) -> bool:
-        """An attempt is recorded; True if that made room."""
+    def ended(self, count: int) -> bool:
+        """So many attempts are recorded; True if that made room."""
         full = self.free <= 0
-        self.held -= 1
+        self.held -= count
         return full and self.free > 0

@@ -263,12 +263,14 @@ class Submitter:
     def _announce(self, inserted: list[Inserted]) -> None:
         """Ring for what was queued; tell who watches."""
         self._dispatcher.ring(
-            Doorbell(row.id, row.lane, row.queue, row.rung_at, 1)
-            for row in inserted
-            if row.rung_at is not None
+            [
+                Doorbell(row.id, row.lane, row.queue, row.rung_at, 1)
+                for row in inserted
+                if row.rung_at is not None
+            ]
         )
         self._dispatcher.tell(
-            Moved(row.id, 1, 1, row.status, row.type, row.queue, row.lane) for row in inserted
+            [Moved(row.id, 1, 1, row.status, row.type, row.queue, row.lane) for row in inserted]
         )
 
 

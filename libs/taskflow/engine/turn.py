@@ -20,10 +20,12 @@ class Turner:
     async def run_once(self) -> bool:
         """Returns whether there is more to do."""
         turned = await self._line.run(lambda conn: tending.turn_tasks(conn, PAGE))
-        self._dispatcher.tell(item.moved for item in turned)
+        self._dispatcher.tell([item.moved for item in turned])
         self._dispatcher.ring(
-            Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)
-            for item in turned
-            if item.rung_at is not None
+            [
+                Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)
+                for item in turned
+                if item.rung_at is not None
+            ]
         )
         return len(turned) >= PAGE

@@ -15,6 +15,7 @@ from typing import Any
 from taskflow.domain.attempt import DIED, Failed, Outcome, TimedOut
 from taskflow.domain.task import Claimed
 from taskflow.handlers.coroutines import History
+from taskflow.handlers.deadlines import Deadlines
 from taskflow.handlers.frames import Bye, Line, Stop
 from taskflow.handlers.held import Held
 from taskflow.handlers.outcomes import error_info, timed_out
@@ -35,10 +36,12 @@ class Children:
         imports: Sequence[str],
         slots: int,
         grace_seconds: float,
+        deadlines: Deadlines,
         on_history: History,
         idle_seconds: float = IDLE_SECONDS_MAX,
     ) -> None:
         self._imports = imports
+        self._deadlines = deadlines
         self._slots = slots
         self._grace_seconds = grace_seconds
         self._idle_seconds = idle_seconds
@@ -62,7 +65,7 @@ class Children:
     async def run(self, held: Held, isolated: bool) -> Outcome:
         """Run one handler in a child until it has really ended; `isolated`: in a fresh one of its own."""
         stopped: asyncio.Future[None] = self._loop.create_future()
-        held.on_stop = partial(_resolve, stopped)
+        held.on_stop = lambda _: _resolve(stopped)
         child = self._idle.pop() if self._idle and not isolated else None
         reusable = False
         try:
@@ -120,15 +123,13 @@ class Children:
         """Run the handler in `child`: the outcome, and whether the child can be used again."""
         claimed = held.claimed
         held.begun = True
-        held.begin()
+        self._deadlines.watch(held)
         held.kill = partial(child.signal, signal.SIGKILL)
         deadline = time.time() + claimed.timeout_seconds
         result = child.call(claimed, deadline, partial(self._on_line, claimed))
-        timer = self._loop.call_later(claimed.timeout_seconds, _expire, held)
         try:
             await _first(result, child.exited, stopped)
         finally:
-            timer.cancel()
             held.kill = None
         if child.exited.done():
             await _first(result, child.closed, timeout=LAST_WORDS_SECONDS_MAX)
@@ -198,10 +199,6 @@ async def _part(child: ChildProcess) -> None:
 def _not_ready() -> Failed:
     message = f"the child process did not import its handlers within {START_SECONDS_MAX:g} s"
     return Failed(error_info("ChildNotStarted", message))
-
-
-def _expire(held: Held) -> None:
-    held.stop(timed_out(held.claimed))
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -18,6 +18,8 @@ CLOSE_SECONDS = 10.0
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+Placed = tuple[Item, asyncio.Future[Answer] | None]
+"""An item, and who waits for its answer."""
 
 
 class Verdict(Enum):
@@ -40,6 +42,7 @@ class Batcher(Generic[Item, Answer]):
 
     `verdict(error)` judges errors of `act`. A batch is repeated for `repeat_seconds` (None: as long as it takes),
     then its items get the error. `size(item)` gives bytes. `flights` batches may be under way at once.
+    Of what was put by `add`, nobody awaits the answer: `on_refused(item, error)` hears of what could not be done.
     """
 
     def __init__(
@@ -52,7 +55,8 @@ class Batcher(Generic[Item, Answer]):
         pending_max: int = 20_000,
         repeat_seconds: float | None = None,
         flights: int = 1,
-        size: Callable[[Item], int] = lambda _: 0,
+        size: Callable[[Item], int] | None = None,
+        on_refused: Callable[[Item, Exception], None] | None = None,
     ) -> None:
         self._act = act
         self._verdict = verdict
@@ -62,7 +66,8 @@ class Batcher(Generic[Item, Answer]):
         self._repeat_seconds = repeat_seconds
         self._flights = flights
         self._size = size
-        self._pending: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._on_refused = on_refused
+        self._pending: deque[Placed[Item, Answer]] = deque()
         self._wake = asyncio.Event()
         self._closing_at: float | None = None
         self._loops: list[asyncio.Task[None]] = []
@@ -89,6 +94,14 @@ class Batcher(Generic[Item, Answer]):
         self._wake.set()
         return answer
 
+    def add(self, items: Sequence[Item]) -> None:
+        """Add items whose answers nobody awaits. Raises `Full` at the bound: those beyond it are left out."""
+        room = self._pending_max - len(self._pending)
+        self._pending.extend([(item, None) for item in (items if len(items) <= room else items[:room])])
+        self._wake.set()
+        if len(items) > room:
+            raise Full(f"{self._pending_max} items are waiting")
+
     async def _fly(self) -> None:
         while True:
             await self._wake.wait()
@@ -100,17 +113,20 @@ class Batcher(Generic[Item, Answer]):
             else:
                 self._wake.clear()
 
-    def _take(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
-        batch: list[tuple[Item, asyncio.Future[Answer]]] = []
+    def _take(self) -> list[Placed[Item, Answer]]:
+        pending, size = self._pending, self._size
+        if size is None:
+            return [pending.popleft() for _ in range(min(len(pending), self._items_max))]
+        batch: list[Placed[Item, Answer]] = []
         weight = 0
-        while self._pending and len(batch) < self._items_max:
-            weight += self._size(self._pending[0][0])
+        while pending and len(batch) < self._items_max:
+            weight += size(pending[0][0])
             if batch and weight > self._bytes_max:
                 break
-            batch.append(self._pending.popleft())
+            batch.append(pending.popleft())
         return batch
 
-    async def _settle(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+    async def _settle(self, batch: list[Placed[Item, Answer]]) -> None:
         try:
             answers = await self._persist([item for item, _ in batch])
         except Exception as error:
@@ -118,15 +134,21 @@ class Batcher(Generic[Item, Answer]):
                 middle = len(batch) // 2
                 await self._settle(batch[:middle])
                 await self._settle(batch[middle:])
-                return
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
-                    answer.exception()  # an answer nobody awaits is no news for the event loop
+            else:
+                self._refuse(batch, error)
             return
         for (_, answer), value in zip(batch, answers, strict=True):
-            if not answer.done():
+            if answer is not None and not answer.done():
                 answer.set_result(value)
+
+    def _refuse(self, batch: list[Placed[Item, Answer]], error: Exception) -> None:
+        for item, answer in batch:
+            if answer is None:
+                if self._on_refused is not None:
+                    self._on_refused(item, error)
+            elif not answer.done():
+                answer.set_exception(error)
+                answer.exception()  # an answer nobody awaits is no news for the event loop
 
     async def _persist(self, items: list[Item]) -> Sequence[Answer]:
         began, pause = asyncio.get_running_loop().time(), 0.02

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ P = TypeVar("P", bound=ProgramSettings)
 
 EXIT_SETTINGS = 2
 EXIT_BROKEN = 70
+COLLECT_AFTER_OBJECTS = 50_000
 _CLOSE_SECONDS_MAX = 10.0
 _HANG_SECONDS_MAX = 2.0
 """How long what is left on the loop at the very end may take to be cancelled."""
@@ -152,6 +154,7 @@ def program(
 
 
 async def _under_signals(main: Callable[[asyncio.Event], Awaitable[int | None]]) -> int | None:
+    _calm_the_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -165,6 +168,13 @@ async def _under_signals(main: Callable[[asyncio.Event], Awaitable[int | None]])
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told, number)
     return await main(stop)
+
+
+def _calm_the_collector() -> None:
+    """Leave modules out of garbage collection, and look for cycles a hundredth as often: hot paths make none."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS, 10, 10)
 
 
 async def _hangers() -> set[asyncio.Task[Any]]:

@@ -17,9 +17,9 @@ from taskflow.domain.decide import Decision
 from taskflow.domain.task import Claimed, Moved
 from taskflow.store import wire
 from taskflow.store.connect import Conn
-from taskflow.store.wire import error_text
+from taskflow.store.wire import error_text, integers, uuids
 
-# $1 worker id  $2 task id uuid[] (sorted, each once)  $3 declared types  $4 'queued'
+# $1 worker id  $2 task ids (sorted, each once)  $3 declared types  $4 'queued'
 # Only by a worker whose own lease lives, once per version, not past expires_at.
 CLAIM_TASKS = """-- store.moves.claim_tasks
 WITH me AS MATERIALIZED (
@@ -28,11 +28,11 @@ WITH me AS MATERIALIZED (
     UPDATE tasks t
     SET status = 'running', version = t.version + 1, seq = t.seq + 1, started_seq = t.seq + 1,
         number = t.number + 1, attempt = t.attempt + 1, worker_id = $1, started_at = clock_timestamp()
-    FROM unnest($2::uuid[]) AS wanted(id)
+    FROM unnest($2::text::uuid[]) AS wanted(id)
     WHERE t.id = wanted.id AND t.status = $4 AND t.type = ANY($3::text[])
       AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp()) AND EXISTS (SELECT FROM me)
-    RETURNING t.id, t.version, t.seq, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.status,
-              t.type, t.queue, t.lane, t.payload, t.timeout_seconds, t.retry, t.started_at, t.tags, t.metadata
+    RETURNING t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.type, t.queue, t.lane,
+              t.payload, t.timeout_seconds, t.retry, t.started_at, t.tags, t.metadata, t.seq
 ), counted AS (
     INSERT INTO stat_deltas (n, queue, type, origin, target)
     SELECT count(*), queue, type, 'queued', 'running' FROM moved GROUP BY queue, type
@@ -60,8 +60,12 @@ async def claim_tasks(
     conn: Conn, worker_id: str, ids: Sequence[str], types: Sequence[str]
 ) -> tuple[list[Claimed], list[Moved]]:
     """Move these tasks from `queued` to `running` for the worker; returns those won."""
-    rows = await conn.fetch(CLAIM_TASKS, worker_id, ids, types, "queued")
-    return [wire.claimed(row, worker_id) for row in rows], [wire.moved(row) for row in rows]
+    won, moved = [], []
+    for row in await conn.fetch(CLAIM_TASKS, worker_id, uuids(ids), types, "queued"):
+        task = wire.claimed(row, worker_id)
+        won.append(task)
+        moved.append(Moved(task.id, row[wire.CLAIM_COLUMNS], task.version, "running", task.type, task.queue, task.lane))
+    return won, moved
 
 
 async def read_remainder(conn: Conn, worker_id: str, ids: Sequence[str]) -> dict[str, Remainder]:
@@ -73,7 +77,7 @@ async def read_remainder(conn: Conn, worker_id: str, ids: Sequence[str]) -> dict
     }
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     """The end of an attempt, decided. `letter_id` is the id of the dead letter, if one is to be written."""
 
     task: Claimed
@@ -134,6 +138,30 @@ SELECT id, seq, version, status, type, queue, lane, letter_id, CASE WHEN status 
 FROM moved"""
 
 
+# $1 worker id  $2 task ids (sorted)  $3 versions  $4 results
+# What RECORD_OUTCOMES does, for attempts of one worker that succeeded.
+RECORD_SUCCESSES = """-- store.moves.record_successes
+WITH moved AS (
+    UPDATE tasks t
+    SET status = 'completed', version = t.version + 1, seq = t.seq + 1, result = g.result::json, error = NULL,
+        due_at = NULL, losses = 0, finished_at = clock_timestamp()
+    FROM unnest($2::text::uuid[], $3::text::integer[], $4::text[]) AS g(id, version, result)
+    WHERE t.id = g.id AND t.version = g.version AND t.worker_id = $1
+    RETURNING t.id, t.seq, t.version, t.type, t.queue, t.number, t.life, t.attempt, t.started_seq, t.started_at,
+              t.queued_at
+), tried AS (
+    INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
+                            finished_at, started_seq, finished_seq)
+    SELECT id, number, life, attempt, 'succeeded', 'completed', $1, queued_at, started_at, clock_timestamp(),
+           started_seq, seq
+    FROM moved
+), counted AS (
+    INSERT INTO stat_deltas (n, queue, type, origin, target)
+    SELECT count(*), queue, type, 'running', 'completed' FROM moved GROUP BY queue, type
+)
+SELECT id, seq, version FROM moved"""
+
+
 def its_move(recorded: Mapping[str, Recorded], record: Record) -> Recorded | None:
     """The move that this very record made. A batch may hold two attempts of one task, of which one is too late."""
     found = recorded.get(record.task.id)
@@ -141,8 +169,42 @@ def its_move(recorded: Mapping[str, Recorded], record: Record) -> Recorded | Non
 
 
 async def record_outcomes(conn: Conn, records: Sequence[Record]) -> dict[str, Recorded]:
-    """Write how attempts ended. Returns the moves by task id; a task that is missing was no longer the worker's."""
+    """Write how attempts ended. Returns the moves by task id; a task that is missing was no longer the worker's.
+
+    Nearly all succeed: they have a statement that is told a third as much.
+    """
+    if not records:
+        return {}
     rows = sorted(records, key=lambda record: record.task.id)
+    worker_id = rows[0].task.worker_id
+    plain = [r for r in rows if r.decision.execution == "succeeded" and r.task.worker_id == worker_id]
+    if len(plain) == len(rows):
+        return await _record_successes(conn, plain)
+    if not plain:
+        return await _record_others(conn, rows)
+    others = [r for r in rows if r.decision.execution != "succeeded" or r.task.worker_id != worker_id]
+    async with conn.transaction():
+        return {**await _record_successes(conn, plain), **await _record_others(conn, others)}
+
+
+async def _record_successes(conn: Conn, rows: Sequence[Record]) -> dict[str, Recorded]:
+    moved = await conn.fetch(
+        RECORD_SUCCESSES,
+        rows[0].task.worker_id,
+        uuids([r.task.id for r in rows]),
+        integers([r.task.version for r in rows]),
+        [r.decision.result for r in rows],
+    )
+    tasks = {r.task.id: r.task for r in rows}
+    recorded = {}
+    for row_id, seq, version in moved:
+        task = tasks[str(row_id)]
+        move = Moved(task.id, seq, version, "completed", task.type, task.queue, task.lane)
+        recorded[task.id] = Recorded(move, None, None)
+    return recorded
+
+
+async def _record_others(conn: Conn, rows: Sequence[Record]) -> dict[str, Recorded]:
     moved = await conn.fetch(
         RECORD_OUTCOMES,
         [r.task.id for r in rows],

@@ -32,6 +32,7 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.moves.claim_tasks": PKEY,
     "store.moves.read_remainder": PKEY,
     "store.moves.record_outcomes": PKEY,
+    "store.moves.record_successes": PKEY,
     "store.moves.close_executions": {Scan("executions", "executions_pkey")},
     "store.tending.turn_tasks": {*PKEY, Scan("tasks", "tasks_due"), Scan("tasks", "tasks_expiring")},
     "store.tending.find_untended": {RUNNING},

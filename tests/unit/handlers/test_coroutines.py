@@ -197,5 +197,5 @@ async def test_leaving_the_runner_hands_back_what_runs(heard: Heard, claim: Clai
     async with Runner(load_registry(SAMPLES), imports=SAMPLES, slots=2, on_history=heard) as runner:
         runs = [asyncio.create_task(runner.run(claim(kind, {}))) for kind in ("co.sleep", "def.swallow")]
         await wait_until(lambda: len(heard.texts) == 2, "both have begun")
-    assert [run.result() for run in runs] == [Released("the worker ended", begun=True)] * 2
+    assert await asyncio.gather(*runs) == [Released("the worker ended", begun=True)] * 2
     assert await runner.run(claim("co.echo", 1)) == Released("the worker ended", begun=False)
