@@ -19,7 +19,7 @@ from nats.js.api import (
 from taskflow.domain.task import DEFAULT_QUEUE, LANE_NAMES, Lane
 
 DLQ_SUBJECT = "tasks.dlq"
-EVENT_SHARDS = 64
+EVENT_SHARDS = 16
 STAMP_HEADER = "Taskflow-Rung"
 IDS_PER_MESSAGE_MAX = 20
 ACK_WAIT_SECONDS = 5.0
@@ -70,7 +70,7 @@ class Topology(Struct, frozen=True):
 
     def shard_subject(self, shard: int) -> str:
         """The subject of one shard of events."""
-        return f"events.{shard:02x}"
+        return f"events.{shard:x}"
 
     def control_subject(self, command: str) -> str:
         """Where commands to processes go: `cancel`, `pause`, `drain`."""
@@ -144,9 +144,12 @@ class Topology(Struct, frozen=True):
         )
 
 
+_SHARDS = {digit: int(digit, EVENT_SHARDS) for digit in "0123456789abcdef"}
+
+
 def event_shard(task_id: str) -> int:
     """Which of the shards tells about this task."""
-    return int(task_id[-2:], 16) % EVENT_SHARDS
+    return _SHARDS[task_id[-1]]
 
 
 def ids_per_message(count: int) -> int:

@@ -53,9 +53,9 @@ def decide(
 ) -> Decision:
     """Judge how an attempt of `task` ended. `roll` is uniform in [0, 1), for the jitter."""
     match outcome:
-        case Succeeded(result):
+        case Succeeded():
             return Decision(
-                Status.COMPLETED, ExecutionStatus.SUCCEEDED, task.attempt, snoozes=task.snoozes, result=result
+                Status.COMPLETED, ExecutionStatus.SUCCEEDED, task.attempt, 0, task.snoozes, outcome.result
             )
         case Cancelled(error):
             return Decision(Status.CANCELLED, ExecutionStatus.CANCELLED, task.attempt, error=error)

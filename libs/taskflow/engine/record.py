@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from taskflow.bus.publisher import Doorbell
-from taskflow.domain.attempt import ErrorInfo, Failed, Outcome
+from taskflow.domain.attempt import ErrorInfo, Failed, Outcome, Succeeded
 from taskflow.domain.dead_letter import Notice
 from taskflow.domain.decide import Decision, decide
 from taskflow.domain.task import Claimed
@@ -34,8 +34,9 @@ OnFailed = Callable[[Exception], None]
 
 
 def judge(task: Claimed, outcome: Outcome, *, poison_losses_max: int) -> Record:
-    """Decide what an outcome means now, with this moment's dice."""
-    decision = decide(task, outcome, now(), roll=random.random(), poison_losses_max=poison_losses_max)
+    """Decide what an outcome means now, with this moment's dice. A success needs neither."""
+    moment, roll = (task.started_at, 0.0) if type(outcome) is Succeeded else (now(), random.random())
+    decision = decide(task, outcome, moment, roll=roll, poison_losses_max=poison_losses_max)
     return Record(task, decision, new_id() if decision.bury else None)
 
 

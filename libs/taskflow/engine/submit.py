@@ -182,8 +182,13 @@ class Submitter:
                     problem = Problem("a key that stands for no other request is expected", f"/items/{place}")
                     raise IdempotencyKeyReused(problems=[problem])
         self._announce(inserted)
-        new = {row.id: row for row in inserted}
-        written = [answered.get(task.id) or Accepted(task.id, _status(task, new)) for task in items]
+        statuses = {row.id: row.status for row in inserted}
+        if not answered:
+            return [Accepted(task.id, statuses.get(task.id) or _first_status(task)) for task in items]
+        written = [
+            answered.get(task.id) or Accepted(task.id, statuses.get(task.id) or _first_status(task))
+            for task in items
+        ]
         return [answer for answer in written if isinstance(answer, Accepted)]
 
     async def _replayed(self, conn: Conn, held: Key, request_hash: bytes) -> list[Accepted]:
@@ -274,10 +279,8 @@ class Submitter:
         )
 
 
-def _status(task: NewTask, new: dict[str, Inserted]) -> str:
+def _first_status(task: NewTask) -> str:
     """A row that stood already comes of a repeat of ours, so that its first status is the one to tell."""
-    if task.id in new:
-        return new[task.id].status
     return "scheduled" if task.run_at is not None or task.delay_seconds else "queued"
 
 

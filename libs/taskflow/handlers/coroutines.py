@@ -50,7 +50,9 @@ class Coroutines:
     def start(self, spec: HandlerSpec, held: Held) -> None:
         """Run one handler until it ends or is given up."""
         claimed = held.claimed
-        held.context = context = Context(claimed, time.time() + claimed.timeout_seconds, partial(self._emit, claimed))
+        held.context = context = Context(
+            claimed, time.time() + claimed.timeout_seconds, partial(self._emit, claimed)
+        )
         variables = copy_context()
         variables.run(CURRENT.set, context)
         held.on_stop = self._stop

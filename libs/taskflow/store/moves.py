@@ -64,7 +64,9 @@ async def claim_tasks(
     for row in await conn.fetch(CLAIM_TASKS, worker_id, uuids(ids), types, "queued"):
         task = wire.claimed(row, worker_id)
         won.append(task)
-        moved.append(Moved(task.id, row[wire.CLAIM_COLUMNS], task.version, "running", task.type, task.queue, task.lane))
+        moved.append(
+            Moved(task.id, row[wire.CLAIM_COLUMNS], task.version, "running", task.type, task.queue, task.lane)
+        )
     return won, moved
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -14,8 +15,8 @@ from taskflow.domain.task import LANE_NAMES, NewTask, Task
 from taskflow.kit.clock import rfc3339
 from taskflow.kit.ids import first_id_at
 from taskflow.store import wire
-from taskflow.store.connect import Conn
-from taskflow.store.wire import time_text, to_json
+from taskflow.store.connect import Conn, one_row
+from taskflow.store.wire import time_text, to_json, uuids
 
 
 class Inserted(NamedTuple):
@@ -31,13 +32,13 @@ class Inserted(NamedTuple):
     run_at: datetime | None
 
 
-# $1 id uuid[] (sorted)  $2 type  $3 queue  $4 lane  $5 payload  $6 name  $7 tags (JSON arrays)  $8 metadata  $9 run_at
+# $1 ids (sorted)  $2 type  $3 queue  $4 lane  $5 payload  $6 name  $7 tags (JSON arrays)  $8 metadata  $9 run_at
 # $10 delay_seconds  $11 expires_at  $12 max_attempts  $13 timeout_seconds  $14 retry  $15 owner_id
 # Returns the rows that were new; an id that stands already is left alone, so a batch may be repeated.
 INSERT_TASKS = """-- store.tasks.insert_tasks
 WITH given AS (
     SELECT g.*, coalesce(g.run_at, now() + g.delay_seconds * interval '1 second') AS due
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],
+    FROM unnest($1::text::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],
                 $9::timestamptz[], $10::float8[], $11::timestamptz[], $12::smallint[], $13::float8[], $14::text[],
                 $15::uuid[])
         AS g(id, type, queue, lane, payload, name, tags, metadata, run_at, delay_seconds, expires_at, max_attempts,
@@ -63,12 +64,82 @@ WITH given AS (
 SELECT id, status, lane, queue, type, rung_at, created_at, run_at FROM made"""
 
 
+# $1 ids (sorted)  $2 payload  $3 type  $4 queue  $5 lane  $6 name  $7 tags (JSON array)  $8 metadata  $9 run_at
+# $10 delay_seconds  $11 expires_at  $12 max_attempts  $13 timeout_seconds  $14 retry  $15 owner_id
+# What INSERT_TASKS does, for tasks that differ in their payloads only. One row: how many were new, and which, if not all.
+INSERT_ALIKE = """-- store.tasks.insert_alike
+WITH given AS (
+    SELECT $1::text::uuid[] AS ids, coalesce($9::timestamptz, now() + $10::float8 * interval '1 second') AS due,
+           ARRAY(SELECT json_array_elements_text($7::text::json)) AS tags
+), made AS (
+    INSERT INTO tasks (id, type, queue, lane, payload, name, tags, metadata, run_at, expires_at, max_attempts,
+                       timeout_seconds, retry, owner_id, created_at, status, due_at, queued_at, rung_at)
+    SELECT g.id, $3, $4, $5, g.payload::json, $6, tags, $8::text::json,
+           coalesce($9::timestamptz, CASE WHEN due > now() THEN due END), $11, $12, $13, $14::text::json, $15, now(),
+           CASE WHEN due > now() THEN 'scheduled' ELSE 'queued' END,
+           CASE WHEN due > now() THEN due END,
+           CASE WHEN due > now() THEN NULL ELSE now() END,
+           CASE WHEN due > now() THEN NULL ELSE now() END
+    FROM given, unnest(ids, $2::text[]) AS g(id, payload)
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, status, rung_at, created_at, run_at
+), counted AS (
+    INSERT INTO stat_deltas (n, queue, type, target)
+    SELECT count(*), $4, $3, status FROM made GROUP BY status
+)
+SELECT count(*) AS n, min(status) AS status, min(rung_at) AS rung_at, min(created_at) AS created_at,
+       min(run_at) AS run_at,
+       CASE WHEN count(*) < (SELECT cardinality(ids) FROM given) THEN coalesce(array_agg(id), '{}') END AS ids
+FROM made"""
+
+_what_is_alike = attrgetter(
+    "type", "queue", "lane", "name", "tags", "metadata", "run_at", "delay_seconds", "expires_at", "max_attempts",
+    "timeout_seconds", "retry", "owner_id",
+)  # fmt: skip
+
+
 async def insert_tasks(conn: Conn, tasks: Sequence[NewTask]) -> list[Inserted]:
-    """Write new tasks, whose `max_attempts`, `timeout_seconds` and `retry` are settled. Returns those not there yet."""
-    rows = sorted(tasks, key=lambda task: task.id)
+    """Write new tasks, whose `max_attempts`, `timeout_seconds` and `retry` are settled. Returns those not there yet.
+
+    What a batch has in common is told once: of most batches that is all but their ids and payloads.
+    """
+    rows = sorted(tasks, key=attrgetter("id"))
+    first = _what_is_alike(rows[0])
+    if all(_what_is_alike(row) == first for row in rows):
+        return await _insert_alike(conn, rows)
+    return await _insert_various(conn, rows)
+
+
+async def _insert_alike(conn: Conn, rows: Sequence[NewTask]) -> list[Inserted]:
+    t = rows[0]
+    made = await one_row(
+        conn,
+        INSERT_ALIKE,
+        uuids([row.id for row in rows]),
+        [row.payload for row in rows],
+        t.type,
+        t.queue,
+        t.lane,
+        t.name,
+        to_json(t.tags),
+        t.metadata if t.metadata != "{}" else None,
+        t.run_at,
+        t.delay_seconds,
+        t.expires_at,
+        t.max_attempts,
+        t.timeout_seconds,
+        to_json(t.retry),
+        t.owner_id,
+    )
+    _, status, rung_at, created_at, run_at, new = made
+    ids = [row.id for row in rows] if new is None else sorted(map(str, new))
+    return [Inserted(i, status, t.lane, t.queue, t.type, rung_at, created_at, run_at) for i in ids]
+
+
+async def _insert_various(conn: Conn, rows: Sequence[NewTask]) -> list[Inserted]:
     records = await conn.fetch(
         INSERT_TASKS,
-        [t.id for t in rows],
+        uuids([t.id for t in rows]),
         [t.type for t in rows],
         [t.queue for t in rows],
         [t.lane for t in rows],

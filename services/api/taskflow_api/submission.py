@@ -88,6 +88,17 @@ class Fault(Struct, frozen=True):
     problem: Problem
 
 
+def is_plain(said: Submission) -> bool:
+    """Whether it says nothing that `judge` would have to look at: nearly all do not."""
+    return (
+        said.type is not None
+        and said.run_at is None
+        and said.expires_at is None
+        and len(memoryview(said.payload)) <= PAYLOAD_BYTES_MAX
+        and not memoryview(said.metadata)
+    )
+
+
 def judge(submission: Submission, now: datetime, at: str = "") -> Iterator[Fault]:
     """The faults no type can tell; `at` is the pointer to the task in the body."""
     said = submission

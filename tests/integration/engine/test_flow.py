@@ -153,7 +153,7 @@ def test_garbage_on_the_bus_harms_nobody(system: System, truth: Books) -> None:
             for command in ("cancel", "pause", "drain", "unknown"):
                 for rubbish in (b"", b"[]", b'{"id":7,"queue":[],"type":{},"worker_id":null,"paused":1}'):
                     await client.publish(f"control.{command}", rubbish)
-                    await client.publish("events.00", rubbish)
+                    await client.publish("events.0", rubbish)
         finally:
             await client.close()
 
