@@ -17,6 +17,10 @@ import uvloop
 from msgspec import Struct, field
 
 
+SETTLE_SECONDS = 0.5
+"""Before an open loop begins, so that its first requests do not pay for the server's welcome of all connections."""
+
+
 class Orders(Struct, kw_only=True):
     """What to send. In a closed loop each connection sends `count` in all, the next once the last is answered.
 
@@ -34,12 +38,16 @@ class Orders(Struct, kw_only=True):
 
 
 class Answers(Struct):
-    """What came back: how many of which status, from the first request to the last answer, and how long each took."""
+    """What came back: how many of which status, from the first request to the last answer.
+
+    `milliseconds` are those of the accepted ones; `refusal` is the body of the first that was not.
+    """
 
     began: float = 0.0
     seconds: float = 0.0
     statuses: dict[str, int] = field(default_factory=dict)
     milliseconds: list[float] = field(default_factory=list)
+    refusal: str = ""
 
 
 class Caller(asyncio.Protocol):
@@ -71,8 +79,8 @@ class Caller(asyncio.Protocol):
         mark = self._rest.index(b"content-length:", 0, head) + 15
         length = int(self._rest[mark : self._rest.index(b"\r\n", mark)])
         if len(self._rest) >= head + 4 + length:
-            status, self._rest = self._rest[9:12], self._rest[head + 4 + length :]
-            self._load.answered(self, status.decode(), time.time() - self._due)
+            answer, self._rest = self._rest[: head + 4 + length], self._rest[head + 4 + length :]
+            self._load.answered(self, answer, time.time() - self._due)
 
 
 class Load:
@@ -86,6 +94,7 @@ class Load:
         self._sent = 0
         self._statuses: Counter[str] = Counter()
         self._milliseconds: list[float] = []
+        self._refusal = ""
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> Answers:
@@ -96,20 +105,25 @@ class Load:
                 lambda: Caller(self), self._orders.host, self._orders.port
             )
             self._free.append(caller)
-        began = time.time() + (0.05 if self._orders.rate else 0)
+        began = time.time() + (SETTLE_SECONDS if self._orders.rate else 0)
         if self._orders.rate:
             threading.Thread(target=self._pace, args=(loop, began), daemon=True).start()
         else:
             self._send_closed()
         await self._over
-        return Answers(began, time.time() - began, dict(self._statuses), self._milliseconds)
+        seconds = time.time() - began
+        return Answers(began, seconds, dict(self._statuses), self._milliseconds, self._refusal)
 
-    def answered(self, caller: Caller, status: str, seconds: float) -> None:
+    def answered(self, caller: Caller, answer: bytes, seconds: float) -> None:
         """A connection is free again."""
+        status = answer[9:12].decode()
         self._statuses[status] += 1
-        self._milliseconds.append(round(seconds * 1000, 3))
         self._free.append(caller)
-        if len(self._milliseconds) == self._orders.count:
+        if status.startswith("2"):
+            self._milliseconds.append(round(seconds * 1000, 3))
+        elif not self._refusal:
+            self._refusal = answer.decode()
+        if self._statuses.total() == self._orders.count:
             self._over.set_result(None)
         elif not self._orders.rate:
             self._send_closed()
