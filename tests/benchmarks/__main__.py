@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from tests.benchmarks.cell import Asked, Cell, load_cells
 from tests.benchmarks.ground import running_ground
-from tests.benchmarks.machine import commit, this_machine
+from tests.benchmarks.machine import commit, stolen_and_all, stolen_share, this_machine
 from tests.benchmarks.page import told_tables, write_page
 from tests.benchmarks.results import Found, Results, keep, read_results, set_machine
 from tests.support import leaks
@@ -30,7 +30,9 @@ def main() -> int:
     began = time.monotonic()
     for cell in _chosen(asked.only):
         found = _measured(cell, Asked(asked.rounds, asked.scale))
-        print(f"\n{told_tables(found)}\n\n{cell.name}: {found.seconds} s", flush=True)
+        print(
+            f"\n{told_tables(found)}\n\n{cell.name}: {found.seconds} s, {found.stolen:.1%} stolen", flush=True
+        )
         if asked.report:  # at once, so that an end half-way keeps what was measured
             keep(found)
     print(f"\nall in {time.monotonic() - began:.0f} s", flush=True)
@@ -68,7 +70,7 @@ def _chosen(names: list[str]) -> list[Cell]:
 
 
 def _measured(cell: Cell, asked: Asked) -> Found:
-    began, at, measured = time.monotonic(), datetime.now(UTC), commit()
+    began, at, measured, before = time.monotonic(), datetime.now(UTC), commit(), stolen_and_all()
     tables = cell.run(asked)
     return Found(
         cell=cell.name,
@@ -78,6 +80,7 @@ def _measured(cell: Cell, asked: Asked) -> Found:
         rounds=asked.rounds,
         scale=asked.scale,
         seconds=round(time.monotonic() - began),
+        stolen=round(stolen_share(before, stolen_and_all()), 3),
         tables=tables,
     )
 

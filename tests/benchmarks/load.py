@@ -16,7 +16,6 @@ import msgspec
 import uvloop
 from msgspec import Struct, field
 
-
 SETTLE_SECONDS = 0.5
 """Before an open loop begins, so that its first requests do not pay for the server's welcome of all connections."""
 

@@ -13,7 +13,10 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 class Found(Struct):
-    """What one cell found, and when, of which commit, how. `scale` multiplied the sizes; 1 is in full."""
+    """What one cell found, and when, of which commit, how. `scale` multiplied the sizes; 1 is in full.
+
+    `stolen` is the part of the processors' time that went to other machines meanwhile.
+    """
 
     cell: str
     at: str
@@ -22,6 +25,7 @@ class Found(Struct):
     rounds: int
     scale: float
     seconds: int
+    stolen: float
     tables: list[Table]
 
     def table(self, title: str) -> Table:
