@@ -29,7 +29,7 @@ def main() -> int:
     leaks.mark_session()
     began = time.monotonic()
     for cell in _chosen(asked.only):
-        found = _measured(cell, Asked(asked.rounds, asked.scale))
+        found = _measured(cell, Asked(1 if cell.once else asked.rounds, asked.scale))
         print(
             f"\n{told_tables(found)}\n\n{cell.name}: {found.seconds} s, {found.stolen:.1%} stolen", flush=True
         )

@@ -41,24 +41,30 @@ class Asked(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One thing to measure. `means` is its module's docstring, which stands in the page."""
+    """One thing to measure. `means` is its module's docstring, which stands in the page.
+
+    `once`: more rounds would tell the same.
+    """
 
     name: str
     title: str
     means: str
     run: Callable[[Asked], list[Table]]
+    once: bool = False
 
 
 CELLS: dict[str, Cell] = {}
 
 
-def cell(title: str) -> Callable[[Callable[[Asked], list[Table]]], Callable[[Asked], list[Table]]]:
+def cell(
+    title: str, *, once: bool = False
+) -> Callable[[Callable[[Asked], list[Table]]], Callable[[Asked], list[Table]]]:
     """Make a function the cell of its module."""
 
     def register(run: Callable[[Asked], list[Table]]) -> Callable[[Asked], list[Table]]:
         name = run.__module__.rpartition(".")[2]
         means = inspect.getdoc(inspect.getmodule(run)) or ""
-        CELLS[name] = Cell(name, title, means, run)
+        CELLS[name] = Cell(name, title, means, run, once)
         return run
 
     return register

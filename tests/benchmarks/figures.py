@@ -82,6 +82,8 @@ def curve(values: Iterable[float]) -> list[tuple[float, float]]:
 
 def number(value: float) -> str:
     """As people read it."""
+    if value == 0:
+        return "0"
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

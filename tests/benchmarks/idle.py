@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from tests.benchmarks.cell import Asked, cell
-from tests.benchmarks.figures import Row, Table, spreads
+from tests.benchmarks.figures import Row, Table, short
 from tests.benchmarks.ground import Ground, running_ground
 
 SECONDS = 60.0
@@ -21,23 +21,23 @@ _TRANSACTIONS = """
 SELECT (xact_commit + xact_rollback)::bigint FROM pg_stat_database WHERE datname = current_database()"""
 
 
-@cell("Idle")
+@cell("Idle", once=True)
 def measure(asked: Asked) -> list[Table]:
-    """One minute; more rounds would tell the same."""
+    """One minute."""
     with running_ground(workers=2) as ground:
         ground.execute("ALTER SYSTEM SET autovacuum = off")
         ground.execute("SELECT pg_reload_conf()")
         time.sleep(_START_SECONDS)
-        figures = _idle(ground, asked.seconds(SECONDS))
-    return [Table("Idle", [Row("nothing to do", spreads([figures]))])]
+        rows = _idle(ground, asked.seconds(SECONDS))
+    return [Table("Idle", rows)]
 
 
-def _idle(ground: Ground, seconds: float) -> dict[str, float]:
+def _idle(ground: Ground, seconds: float) -> list[Row]:
     before, used, began = ground.value(_TRANSACTIONS), ground.usage(), time.monotonic()
     time.sleep(seconds)
     ended, after, lasted = ground.value(_TRANSACTIONS), ground.usage(), time.monotonic() - began
-    shares = {
-        f"{name} % of a core": 100 * (use.cpu_seconds - used[name].cpu_seconds) / lasted
-        for name, use in after.items()
-    }
-    return {"transactions a minute": (ended - before - _OWN) * 60 / lasted, **shares}
+    rows = [Row("the database", {"transactions a minute": short((ended - before - _OWN) * 60 / lasted)})]
+    for name, use in after.items():
+        share = 100 * (use.cpu_seconds - used[name].cpu_seconds) / lasted
+        rows.append(Row(name, {"% of a core": short(share)}))
+    return rows

@@ -14,7 +14,7 @@ from tests.benchmarks.processes import MIB, resident_bytes
 TASKS = 100_000
 
 
-@cell("Memory")
+@cell("Memory", once=True)
 def measure(asked: Asked) -> list[Table]:
     """The same worker all along."""
     rows = []

@@ -63,10 +63,10 @@ def _machine(machine: Machine) -> str:
 
 def _provenance(found: Found) -> str:
     sizes = "" if found.scale == 1 else f", **at {found.scale:g} of the full sizes**"
-    rounds = f"{found.rounds} round{'s' * (found.rounds > 1)}"
+    rounds = "one round" if found.rounds == 1 else f"{found.rounds} rounds"
     noise = f"{found.stolen:.1%} of the processors' time went to other machines"
     return (
-        f"*{rounds} after a warm-up{sizes}, in {found.seconds} s, {noise}; {found.at[:10]}, commit `{found.commit}`: "
+        f"*{rounds}{sizes}, in {found.seconds} s, {noise}; {found.at[:10]}, commit `{found.commit}`: "
         f"`{found.command}`*"
     )
 
