@@ -4,8 +4,8 @@ The queue is paused, 20,000 `echo` tasks are submitted over HTTP, the system res
 rate is their number, divided by the time from the call that resumes until PostgreSQL's clock at the end of the last one
 (`max(finished_at)`): claimed, run, and recorded with result, execution and figures, each committed. *In batches*: submitted
 by 10,000, so that one message carries many ids. *Singly*: one task a call, and half as many, as to submit them takes
-longer. The second table tells what a drain in batches costs each process, children included (memory is RSS; of PostgreSQL
-the sum of the proportional shares).
+longer. The other tables tell what a drain in batches costs each process, children included in the seconds (memory is RSS;
+of PostgreSQL the sum of the proportional shares).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.benchmarks.cell import Asked, cell
-from tests.benchmarks.figures import Row, Table, spreads
+from tests.benchmarks.figures import Figure, Row, Table, spreads
 from tests.benchmarks.ground import (
     DEFAULT_CONCURRENCY,
     SETTLE_SECONDS,
@@ -42,23 +42,27 @@ class Drained(NamedTuple):
 def measure(asked: Asked) -> list[Table]:
     """One and two workers, by two settings of WORKER_CONCURRENCY, by two ways of submitting."""
     rates = Table("Drain", [])
-    costs = Table("What 10,000 tasks cost", [])
+    seconds, memory = Table("CPU seconds for 10,000", []), Table("MiB afterwards", [])
     for workers in (1, 2):
         for concurrency in (STATED_CONCURRENCY, DEFAULT_CONCURRENCY):
             named = f"{workers} worker{'s' * (workers > 1)}, concurrency {concurrency}"
             with running_ground(workers, concurrency) as ground:
-                _measure_system(ground, asked, named, rates, costs)
-    return [rates, costs]
+                rounds = _measure_system(ground, asked, named, rates)
+            seconds.rows.append(Row(named, _cpu_seconds(rounds, asked.size(TASKS))))
+            memory.rows.append(Row(named, _mebibytes(rounds)))
+    return [rates, seconds, memory]
 
 
-def _measure_system(ground: Ground, asked: Asked, named: str, rates: Table, costs: Table) -> None:
+def _measure_system(ground: Ground, asked: Asked, named: str, rates: Table) -> list[Drained]:
+    """Add the rates of one system; the rounds in batches."""
     count = asked.size(TASKS)
     drain(ground, ground.submit_many, asked.size(WARM_UP))
     rounds = [drain(ground, ground.submit_many, count) for _ in range(asked.rounds)]
-    rates.rows.append(Row(f"{named}, in batches", spreads([{"tasks/s": each.per_second} for each in rounds])))
-    costs.rows += [_cost(f"{named}: {name}", name, rounds, count) for name in rounds[0].used]
-    rounds = [drain(ground, ground.submit_singly, asked.size(SINGLE_TASKS)) for _ in range(asked.rounds)]
-    rates.rows.append(Row(f"{named}, singly", spreads([{"tasks/s": each.per_second} for each in rounds])))
+    singly = [drain(ground, ground.submit_singly, asked.size(SINGLE_TASKS)) for _ in range(asked.rounds)]
+    for how, found in (("in batches", rounds), ("singly", singly)):
+        figures = spreads([{"tasks/s": each.per_second} for each in found])
+        rates.rows.append(Row(f"{named}, {how}", figures))
+    return rounds
 
 
 def drain(ground: Ground, submit: Callable[[int], object], count: int) -> Drained:
@@ -83,10 +87,10 @@ def drain(ground: Ground, submit: Callable[[int], object], count: int) -> Draine
     return Drained(count / (last - began), used)
 
 
-def _cost(what: str, name: str, rounds: list[Drained], count: int) -> Row:
+def _cpu_seconds(rounds: list[Drained], count: int) -> dict[str, Figure]:
     part = 10_000 / count
-    figures = [
-        {"CPU s": each.used[name].cpu_seconds * part, "memory MiB": each.used[name].memory_bytes / MIB}
-        for each in rounds
-    ]
-    return Row(what, spreads(figures))
+    return spreads([{name: use.cpu_seconds * part for name, use in each.used.items()} for each in rounds])
+
+
+def _mebibytes(rounds: list[Drained]) -> dict[str, Figure]:
+    return spreads([{name: use.memory_bytes / MIB for name, use in each.used.items()} for each in rounds])

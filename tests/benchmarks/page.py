@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.benchmarks import published
 from tests.benchmarks.cell import load_cells
 from tests.benchmarks.figures import Figure, Spread, Table, number
+from tests.benchmarks.ground import DEFAULT_CONCURRENCY, STATED_CONCURRENCY
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.results import Found, Results
 from tests.support.systems import ROOT
@@ -32,6 +33,7 @@ def write_page(results: Results) -> None:
 def told(results: Results) -> str:
     """The part of the page that is made: where, then a section for each cell."""
     parts = [BEGIN, *([f"## Where\n\n{_machine(results.machine)}"] if results.machine else [])]
+    parts += ["## In short", _in_short(results)]
     for cell in load_cells():
         if found := results.cells.get(cell.name):
             parts += [f"## {cell.title}", cell.means.strip(), _provenance(found)]
@@ -41,6 +43,43 @@ def told(results: Results) -> str:
                 parts.append(f"![{said}](benchmarks/{name})")
     parts += ["## Other queues", _others(), published.table()]
     return "\n\n".join([*parts, END])
+
+
+_STATED = f"concurrency {STATED_CONCURRENCY}, in batches"
+# What is told first: the words for it, then cell, table, row and column. What was not measured is left out.
+_IN_SHORT = (
+    ("drained by one worker, tasks/s", "drain", "Drain", f"1 worker, {_STATED}", "tasks/s"),
+    ("drained by two workers, tasks/s", "drain", "Drain", f"2 workers, {_STATED}", "tasks/s"),
+    (
+        "as many times what PgQueuer drains, one worker each",
+        "peers",
+        "Peers",
+        "1 worker each",
+        "TaskFlow / PgQueuer",
+    ),
+    (
+        "as many times what PgQueuer drains, two workers each",
+        "peers",
+        "Peers",
+        "2 workers each",
+        "TaskFlow / PgQueuer",
+    ),
+    ("submitted in bulk by one caller, tasks/s", "bulk", "Bulk submit", "1 caller", "tasks/s"),
+    ("submitted singly, tasks/s", "single", "Single submits", "64 connections", "submits/s"),
+    ("of what a bare echo app answers", "single", "Single submits", "64 connections", "submit / echo"),
+    ("submit to start at 100/s, p50, ms", "latency", "Latency", "submit to start at 100/s", "p50 ms"),
+    ("submit to start at 100/s, p99, ms", "latency", "Latency", "submit to start at 100/s", "p99 ms"),
+    ("transactions a minute when idle", "idle", "Idle", "the database", "transactions a minute"),
+)
+
+
+def _in_short(results: Results) -> str:
+    lines = [
+        f"| {words} | {_figure(results.cells[cell].table(table).row(row).figures[column])} |"
+        for words, cell, table, row, column in _IN_SHORT
+        if cell in results.cells
+    ]
+    return "| | |\n|---|--:|\n" + "\n".join(lines)
 
 
 def told_tables(found: Found) -> str:
@@ -56,6 +95,10 @@ def _machine(machine: Machine) -> str:
         ),
         ("Python", f"{machine.python}; {_pairs(machine.packages)}"),
         ("servers", f"PostgreSQL {machine.postgres}, nats-server {machine.nats}, both on the same machine"),
+        (
+            "stated concurrency",
+            f"`WORKER_CONCURRENCY={STATED_CONCURRENCY}`; the default is {DEFAULT_CONCURRENCY}",
+        ),
         ("durability", f"{_pairs(machine.durability, ' = ')}; JetStream on files, synced every 100 ms"),
     ]
     return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines)

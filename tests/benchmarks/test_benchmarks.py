@@ -23,7 +23,6 @@ def test_a_system_is_drained_and_submitted_to() -> None:
         assert drained.per_second > 0
         assert {"api", "postgres", "nats", "worker 1"} <= drained.used.keys()
         assert drained.used["worker 1"].memory_bytes > 0 and drained.used["postgres"].memory_bytes > 0
-        assert drain(ground, ground.submit_singly, 100).per_second > 0
         assert single.round_of(ground, port, 100, 100)["submit / echo"] > 0
         assert ground.settings()["fsync"] == "on"
 
