@@ -38,6 +38,7 @@ $(READY): $(RUNS) $(REQUIREMENTS)/dev.txt
 	@touch $@
 
 $(BENCH): $(READY) $(REQUIREMENTS)/bench.txt
+	@test -n "$(PYTHON)" || { echo "make: expected a python3 >= 3.11 with pip on the PATH" >&2; exit 1; }
 	@echo "setup: what the measurements need, from $(REQUIREMENTS)/bench.txt"
 	@$(PIP) --require-hashes -r $(REQUIREMENTS)/bench.txt
 	@touch $@
