@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
+BENCH := $(VENV)/.bench
 REQUIREMENTS := deployments/requirements
 # A python that merely lies on the PATH (a shim of a version that is not installed) must not be chosen.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -36,6 +37,12 @@ $(READY): $(RUNS) $(REQUIREMENTS)/dev.txt
 	@$(PIP) --require-hashes -r $(REQUIREMENTS)/dev.txt
 	@touch $@
 
+$(BENCH): $(READY) $(REQUIREMENTS)/bench.txt
+	@test -n "$(PYTHON)" || { echo "make: expected a python3 >= 3.11 with pip on the PATH" >&2; exit 1; }
+	@echo "setup: what the measurements need, from $(REQUIREMENTS)/bench.txt"
+	@$(PIP) --require-hashes -r $(REQUIREMENTS)/bench.txt
+	@touch $@
+
 run: $(RUNS)  ## run the whole system on this machine; HTTP_PORT=8080, ARGS="--workers 4 --import mytasks"
 	@exec $(BIN)/taskflow dev $(ARGS)
 
@@ -56,8 +63,8 @@ format: setup  ## let ruff lay out the code and mend what it can
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-bench: setup  ## the measurements of tests/benchmarks; ARGS="--tasks 20000 --workers 2 --concurrency 10"
-	@$(BIN)/python -m tests.benchmarks.drain $(ARGS)
+bench: $(BENCH)  ## measure everything, and write docs/benchmarks.md; ARGS="--only drain --rounds 1"
+	@$(BIN)/python -m tests.benchmarks $(if $(ARGS),$(ARGS),--report)
 
 chaos: setup  ## break everything, and write docs/reliability.md; ARGS="--only NAME --logs FOLDER"
 	@$(BIN)/python -m tests.chaos --report $(ARGS)
@@ -71,6 +78,8 @@ requirements:  ## write the hashed requirements anew from pyproject.toml; needs 
 	@cd $(REQUIREMENTS) && $(COMPILE) --group ../../pyproject.toml:build -c runtime.txt -o build.txt
 	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra all \
 		--group ../../pyproject.toml:test --group ../../pyproject.toml:lint -c runtime.txt -c build.txt -o dev.txt
+	@cd $(REQUIREMENTS) && $(COMPILE) --group ../../pyproject.toml:bench \
+		-c runtime.txt -c build.txt -c dev.txt -o bench.txt
 
 clean:  ## remove .venv, caches and, if no `taskflow dev` runs, its data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
