@@ -79,7 +79,9 @@ def _in_short(results: Results) -> str:
         for words, cell, table, row, column in _IN_SHORT
         if cell in results.cells
     ]
-    return "| | |\n|---|--:|\n" + "\n".join(lines)
+    trial = any(found.scale != 1 for found in results.cells.values())
+    warning = "**Some of what follows is from trial runs with smaller sizes**, which each section says.\n\n"
+    return warning * trial + "| | |\n|---|--:|\n" + "\n".join(lines)
 
 
 def told_tables(found: Found) -> str:
