@@ -91,7 +91,7 @@ async def open_engines(ground: Ground) -> AsyncIterator[Engines]:
         enter = stack.enter_async_context
         dispatcher = await enter(Dispatcher(ground.bus))
         directory = Directory(ground.database)
-        reader = Reader(ground.database, directory)
+        reader = await enter(Reader(ground.database, directory))
         yield Engines(
             ground,
             dispatcher,

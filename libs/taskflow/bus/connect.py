@@ -13,8 +13,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
-from nats.js.errors import APIError
 
+from taskflow.bus.confirmed import Confirmations
 from taskflow.bus.errors import BusAway, translated
 from taskflow.bus.topology import Topology
 from taskflow.kit.logging import get_logger
@@ -36,19 +36,6 @@ class _Client(Client):
         if writer is not None:
             writer.transport.abort()
         await super()._attempt_reconnect()
-
-
-class _JetStream(JetStreamContext):
-    """nats-py, but for this: it raises what a refused `publish_async` should be answered with, and nobody hears of it."""
-
-    async def _handle_async_reply(self, msg: Msg) -> None:
-        try:
-            await super()._handle_async_reply(msg)
-        except APIError as error:
-            token = msg.subject.rpartition(".")[2]
-            future = self._publish_async_futures.get(token)
-            if future is not None and not future.done():
-                future.set_exception(error)
 
 
 class Hearing:
@@ -86,6 +73,7 @@ class Bus:
         self._closing = False
         self._on_connected: list[Callable[[], Awaitable[None]]] = []
         self._hearings: list[Hearing] = []
+        self.confirmations = Confirmations(self)
         self._said, self._said_at = "", 0.0
 
     async def __aenter__(self) -> Self:
@@ -127,7 +115,7 @@ class Bus:
         """JetStream on the connection; raises `BusAway` while there is none."""
         client = self.client
         if self._jetstream is None:
-            self._jetstream = _JetStream(client, timeout=5, publish_async_max_pending=20_000)
+            self._jetstream = JetStreamContext(client, timeout=5)
         return self._jetstream
 
     async def wait_connected(self) -> None:

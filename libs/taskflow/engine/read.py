@@ -5,26 +5,34 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Self
 
 from taskflow.domain.dead_letter import DeadLetter, LetterGroup
+from taskflow.domain.errors import Overloaded
 from taskflow.domain.filters import LetterFilters, TaskFilters
 from taskflow.domain.task import LANE_NAMES, Execution, LogLine, Task, TaskEvent
 from taskflow.domain.views import DayCount, Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo, WorkerStatus
 from taskflow.engine.directory import Directory, schema_value
 from taskflow.engine.explain import explain
+from taskflow.kit.batcher import Batcher, Full
 from taskflow.kit.clock import now, rfc3339
 from taskflow.store import catalog, dead_letters, history, stats, tasks
 from taskflow.store.connect import Database
+from taskflow.store.errors import verdict
 from taskflow.store.stats import Day, Total
 from taskflow.store.workers import WorkerRow
 
+READS_MAX = 100
+"""Tasks in one statement: each may bear a payload and a result of 256 KiB."""
+READS_AT_ONCE = 4
+READS_WAITING_MAX = 20_000
 STATS_SECONDS = 2.0
 EVENTS_PAGE = 1_000
 
 
 class Reader:
-    """Answers questions; changes nothing."""
+    """Answers questions; changes nothing. Enter it first: callers who ask for one task each share their statements."""
 
     def __init__(self, database: Database, directory: Directory) -> None:
         self._database = database
@@ -32,17 +40,34 @@ class Reader:
         self._started_at = time.monotonic()
         self._stats: tuple[float, Stats] | None = None
         self._counting = asyncio.Lock()
+        self._singles: Batcher[str, Task | None] = Batcher(
+            self._read,
+            verdict=verdict,
+            items_max=READS_MAX,
+            pending_max=READS_WAITING_MAX,
+            repeat_seconds=0,
+            flights=READS_AT_ONCE,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._singles.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._singles.__aexit__(*_)
 
     async def task(self, task_id: str) -> Task | None:
-        """The task as it is now, or None."""
-        return (await self.tasks_by_id([task_id])).get(task_id)
+        """The task as it is now, or None. Reading begins after the call."""
+        try:
+            return await self._singles.put(task_id)
+        except Full as error:
+            raise Overloaded("too many reads are waiting", retry_after_seconds=1) from error
 
-    async def tasks_by_id(self, ids: list[str]) -> dict[str, Task]:
-        """These tasks as they are now."""
+    async def _read(self, ids: list[str]) -> Sequence[Task | None]:
         async with self._database.connection() as conn:
-            found = await tasks.read_tasks(conn, ids)
+            found = await tasks.read_tasks(conn, sorted(set(ids)))
         await self.tell_waits(found.values())
-        return found
+        return [found.get(task_id) for task_id in ids]
 
     async def tasks(
         self,

@@ -12,4 +12,6 @@ def now() -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """`2026-11-22T00:54:52.000000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:-6] + "Z"

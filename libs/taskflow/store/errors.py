@@ -53,7 +53,8 @@ def translated() -> Iterator[None]:
     except (asyncpg.DataError, UnicodeEncodeError) as error:
         raise Unstorable(str(error)) from error
     except _LOST as error:
-        raise DatabaseAway(f"PostgreSQL cannot be reached: {error}", retry_after_seconds=1) from error
+        said = str(error) or type(error).__name__
+        raise DatabaseAway(f"PostgreSQL cannot be reached: {said}", retry_after_seconds=1) from error
 
 
 def _translate(error: asyncpg.PostgresError) -> Exception:

@@ -36,7 +36,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         bus = await enter(Bus(settings.nats_url, topology, name="taskflow-api"))
         dispatcher = await enter(Dispatcher(bus))
         directory = Directory(database)
-        reader = Reader(database, directory)
+        reader = await enter(Reader(database, directory))
         submitter = await enter(
             Submitter(
                 database,
