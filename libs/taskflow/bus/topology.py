@@ -154,4 +154,4 @@ def event_shard(task_id: str) -> int:
 
 def ids_per_message(count: int) -> int:
     """How many ids go into one message when `count` tasks are announced together: few, so that workers can share."""
-    return max(1, min(IDS_PER_MESSAGE_MAX, count // 100))
+    return max(1, min(IDS_PER_MESSAGE_MAX, count // 8))

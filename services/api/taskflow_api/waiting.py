@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from taskflow.domain.errors import NotFound
 from taskflow.domain.task import Task
+from taskflow.engine.waiting import Follower
 from taskflow_api.operation import Call
 
 if TYPE_CHECKING:
     from litestar.types import Receive
 
 
-async def task_when_done(call: Call, task_id: str, seconds: float) -> Task:
-    """The task once it is terminal, else as it is after `seconds`, at the drain, or when the caller left."""
+async def task_when_done(call: Call, task_id: str, seconds: float, early: Follower | None = None) -> Task:
+    """The task once it is terminal, else as it is after `seconds`, at the drain, or when the caller left.
+
+    `early`: an ear for it that was open before it was made.
+    """
     task: Task | None = None
     if seconds > 0 and not call.drain.draining:
         async with Race(drained=call.drain.begun(), gone=left(call.receive)) as race:
-            waiting = race.start("task", call.services.waiters.wait(task_id, seconds))
+            waiting = race.start("task", call.services.waiters.wait(task_id, seconds, early))
             if "task" in await race.first(None):
                 task = waiting.result()
     if task is None:

@@ -7,6 +7,7 @@ commit.
 from __future__ import annotations
 
 import re
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from taskflow.domain.errors import BadHeader, Draining, NotFound, OutcomeUnknown, Unavailable
 from taskflow.domain.task import Submitted, Task
 from taskflow.domain.transitions import TERMINAL
+from taskflow.engine.waiting import Follower
 from taskflow.kit.clock import now
 from taskflow_api import faults
 from taskflow_api.fingerprint import request_hash
@@ -46,8 +48,9 @@ async def submit(call: Call) -> ASGIApp:
     if key is not None:
         task.idempotency_key = key
         task.request_hash = request_hash(f"POST {call.operation.path}", body)
-    accepted = await call.services.submitter.submit(task)
-    made = await _read_back(call, accepted)
+    async with _ear(call, task.id) as ear:
+        accepted = await call.services.submitter.submit(task)
+        made = await _read_back(call, accepted, ear)
     headers = [("location", f"{call.operation.path}/{made.id}")]
     if accepted.replayed:
         return answer(made, 200, [*headers, REPLAYED])
@@ -127,7 +130,12 @@ def _item_texts(body: bytes) -> list[bytes]:
     return [bytes(raw) for raw in msgspec.json.decode(body, type=dict[str, list[msgspec.Raw]])["items"]]
 
 
-async def _read_back(call: Call, accepted: Submitted) -> Task:
+def _ear(call: Call, task_id: str) -> AbstractAsyncContextManager[Follower | None]:
+    """For who waits: open before there is anything to hear, so that the task need not be read to begin with."""
+    return call.services.waiters.follow(task_id, end_only=True) if call.query["wait"] > 0 else nullcontext()
+
+
+async def _read_back(call: Call, accepted: Submitted, ear: Follower | None) -> Task:
     """The task as it was written, or as it now is for who waits or repeats.
 
     It is durable already: when the reader fails, only the answer is missing.
@@ -135,7 +143,8 @@ async def _read_back(call: Call, accepted: Submitted) -> Task:
     if accepted.task is not None and not call.query["wait"]:
         return accepted.task
     try:
-        return await task_when_done(call, accepted.id, call.query["wait"])
+        early = ear if accepted.task is not None else None  # else it is another task that is waited for
+        return await task_when_done(call, accepted.id, call.query["wait"], early)
     except (Unavailable, NotFound) as error:
         detail = f"task {accepted.id} was accepted, but could not be read back: {error.detail}"
         raise OutcomeUnknown(detail, retry_after_seconds=1) from error
