@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until_sync
 from taskflow.kit.ids import first_id_at
 from taskflow.store.stats import read_totals
 
-STATED_CONCURRENCY = 500
+STATED_CONCURRENCY = 2_000
 """WORKER_CONCURRENCY of the stated drain rates: what suits handlers that wait more than they compute."""
 DEFAULT_CONCURRENCY = 10
 BATCH = 10_000

@@ -74,7 +74,7 @@ class Recorder:
 
     def add(self, task: Claimed, outcome: Outcome) -> None:
         """Record how an attempt of this worker ended, without anybody waiting for it but who watches."""
-        self._batcher.add([self._judged(task, outcome)])
+        self._batcher.add_one(self._judged(task, outcome))
 
     async def finish(self, task: Claimed, outcome: Outcome) -> None:
         """Record how an attempt ended, and wait until it is. What cannot be stored fails the task and no other."""
@@ -85,7 +85,7 @@ class Recorder:
 
     def _refused(self, record: Record, error: Exception) -> None:
         if isinstance(error, Unstorable):
-            self._batcher.add([self._unstorable(record.task, error)])
+            self._batcher.add_one(self._unstorable(record.task, error))
         else:
             self._on_failed(error)
 

@@ -90,7 +90,7 @@ class Coroutines:
         if held.told:
             return
         held.told = True
-        if held.context is not None:
+        if held.context is not None and not held.context._closed:
             held.context._close()
         held.coroutine = held.context = None  # they refer to `held`: cycles would keep the collector busy
         if isinstance(outcome, BaseException):

@@ -102,6 +102,14 @@ class Batcher(Generic[Item, Answer]):
         if len(items) > room:
             raise Full(f"{self._pending_max} items are waiting")
 
+    def add_one(self, item: Item) -> None:
+        """Add an item whose answer nobody awaits. Raises `Full` at the bound."""
+        if len(self._pending) >= self._pending_max:
+            raise Full(f"{self._pending_max} items are waiting")
+        self._pending.append((item, None))
+        if not self._wake.is_set():
+            self._wake.set()
+
     async def _fly(self) -> None:
         while True:
             await self._wake.wait()
