@@ -35,6 +35,13 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.moves.record_successes": PKEY,
     "store.moves.close_executions": {Scan("executions", "executions_pkey")},
     "store.tending.turn_tasks": {*PKEY, Scan("tasks", "tasks_due"), Scan("tasks", "tasks_expiring")},
+    "store.tending.look": {
+        Scan("tasks", "tasks_due"),
+        Scan("tasks", "tasks_expiring"),
+        QUEUED,
+        RUNNING,
+        Scan("executions", "executions_open"),
+    },
     "store.tending.find_untended": {RUNNING},
     "store.tending.read_claims": PKEY,
     "store.tending.close_orphaned": {Scan("executions", "executions_open"), Scan("tasks", "tasks_pkey")},
