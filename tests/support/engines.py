@@ -17,6 +17,7 @@ from taskflow.engine.commands import Commands
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.heal import Healer
+from taskflow.engine.lookout import Lookout
 from taskflow.engine.read import Reader
 from taskflow.engine.record import Recorder
 from taskflow.engine.rescue import Rescuer
@@ -161,7 +162,7 @@ def _submitter(ground: Ground, dispatcher: Dispatcher) -> Submitter:
 def _scheduler(line: Line, dispatcher: Dispatcher) -> Scheduler:
     """Its lease of no length makes that it never holds still."""
     rescuer = Rescuer(line, dispatcher, lease_seconds=0, handler_grace=0, poison_losses_max=POISON_LOSSES_MAX)
-    return Scheduler(line, rescuer, Turner(line, dispatcher))
+    return Scheduler(line, rescuer, Turner(line, dispatcher, Lookout(line)))
 
 
 def _recorder(line: Line, dispatcher: Dispatcher) -> Recorder:

@@ -7,6 +7,7 @@ away, and after its own start, it rescues nothing for one lease: the workers cou
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from taskflow.domain.attempt import ErrorInfo, Lost, TimedOut
 from taskflow.domain.task import Claimed
@@ -27,7 +28,10 @@ _LATE = ErrorInfo("TimeoutError", "the task was still running past its timeout a
 
 
 class Rescuer:
-    """Finds what nobody tends, decides it as a loss or a timeout, and records that."""
+    """Finds what nobody tends, decides it as a loss or a timeout, and records that.
+
+    `none_run`: whether it is known that nothing runs, so that there is nothing to look for.
+    """
 
     def __init__(
         self,
@@ -37,12 +41,14 @@ class Rescuer:
         lease_seconds: float,
         handler_grace: float,
         poison_losses_max: int,
+        none_run: Callable[[], bool] = lambda: False,
     ) -> None:
         self._line = line
         self._dispatcher = dispatcher
         self._lease_seconds = lease_seconds
         self._margin_seconds = handler_grace + DEADLINE_MARGIN_SECONDS
         self._poison_losses_max = poison_losses_max
+        self._none_run = none_run
         self._openings = -1
         self._looked_at = 0.0
         self._not_before = 0.0
@@ -50,7 +56,7 @@ class Rescuer:
     async def run_once(self) -> bool:
         """Returns whether there is more to do."""
         await self._line.opened()
-        if not self._may_rescue():
+        if not self._may_rescue() or self._none_run():
             return False
         found = await self._line.run(lambda conn: tending.find_untended(conn, PAGE, self._margin_seconds))
         if not self._may_rescue():

@@ -17,7 +17,7 @@ class Ticker:
 
     Errors of the kinds `passing` (a server is away) are logged and the next tick tries again; any other error ends
     the loop, and with it the program: spawn `run()` under a `Guard`. A `run_once` that returns True has more to do
-    and is called again at once.
+    and is called again at once; one that returns a float is called again in so many seconds, if that is sooner.
     """
 
     def __init__(
@@ -47,18 +47,22 @@ class Ticker:
     async def run(self) -> None:
         """Tick until cancelled."""
         while True:
-            if await self._tick():
+            pause = await self._tick()
+            if pause <= 0:
                 await asyncio.sleep(0)
                 continue
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._every_seconds)
+                await asyncio.wait_for(self._woken.wait(), pause)
             self._woken.clear()
 
-    async def _tick(self) -> bool:
+    async def _tick(self) -> float:
+        """Seconds until the next tick."""
         try:
-            more = (await self._run_once()) is True
+            answer = await self._run_once()
         except self._passing as error:
             log.warning("tick failed, trying again", loop=self.name, error=str(error))
-            return False
+            return self._every_seconds
         self._done_at = time.monotonic()
-        return more
+        if answer is True:
+            return 0.0
+        return min(answer, self._every_seconds) if isinstance(answer, float) else self._every_seconds

@@ -11,7 +11,45 @@ from typing import NamedTuple
 from taskflow.domain.attempt import ErrorInfo
 from taskflow.domain.task import Claimed, Moved
 from taskflow.store import wire
-from taskflow.store.connect import Conn
+from taskflow.store.connect import Conn, one_row
+
+# Is there anything at all: for the turn of now, and for duties that look more rarely. A probe an index and range; dead
+# deltas are walked through only while nothing moves, when there are few.
+LOOK = """-- store.tending.look
+WITH seen AS MATERIALIZED (
+    SELECT EXISTS (SELECT FROM tasks WHERE status IN ('scheduled', 'retrying') AND due_at <= now())
+           OR EXISTS (SELECT FROM tasks
+                      WHERE expires_at IS NOT NULL AND status IN ('scheduled', 'queued', 'retrying')
+                        AND expires_at <= now()) AS ripe,
+           (SELECT due_at FROM tasks WHERE status IN ('scheduled', 'retrying') AND due_at > now()
+            ORDER BY due_at LIMIT 1) AS due_at,
+           EXISTS (SELECT FROM tasks WHERE status = 'queued') AS queued,
+           EXISTS (SELECT FROM tasks WHERE status = 'running')
+           OR EXISTS (SELECT FROM executions WHERE status = 'started') AS running,
+           EXISTS (SELECT FROM dead_letters WHERE handled_at IS NULL) AS letters
+)
+SELECT ripe, extract(epoch FROM due_at - now())::float8 AS due_in_seconds, queued, running,
+       queued OR running OR EXISTS (SELECT FROM stat_deltas) AS deltas, letters
+FROM seen"""
+
+
+class Signs(NamedTuple):
+    """What there is to do, if anything: tasks due or expired (`ripe`), waiting, running (or tries left open), figures
+    to fold, dead letters nobody handled; and when the next task comes due.
+    """
+
+    ripe: bool
+    due_in_seconds: float | None
+    queued: bool
+    running: bool
+    deltas: bool
+    letters: bool
+
+
+async def look(conn: Conn) -> Signs:
+    """See whether there is anything to tend."""
+    return Signs(*await one_row(conn, LOOK))
+
 
 # $1 limit
 # Expiry goes first: what is due and expired at once never starts.

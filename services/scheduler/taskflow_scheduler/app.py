@@ -13,6 +13,7 @@ from taskflow.engine.beat import BEATS_PER_LEASE
 from taskflow.engine.bury import Reminder
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.heal import Healer
+from taskflow.engine.lookout import Lookout
 from taskflow.engine.prune import Pruner
 from taskflow.engine.rescue import Rescuer
 from taskflow.engine.rounds import Rounds
@@ -23,7 +24,8 @@ from taskflow.kit.ticker import Ticker
 from taskflow.store.connect import Database, Line
 from taskflow_scheduler.settings import Settings
 
-TURN_SECONDS = 0.75
+TURN_SECONDS = 0.85
+"""How late a task may be that comes due sooner than this after it was written; of others the last look told when."""
 HEAL_SECONDS = 5.0
 TOPOLOGY_SECONDS = 5.0
 FOLD_SECONDS = 15.0
@@ -67,26 +69,32 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
 def _duties(
     settings: Settings, bus: Bus, dispatcher: Dispatcher, urgent: Line, slow: Line, rounds: Rounds
 ) -> list[Ticker]:
+    lookout = Lookout(urgent)
     rescuer = Rescuer(
         urgent,
         dispatcher,
         lease_seconds=settings.worker_lease,
         handler_grace=settings.handler_grace,
         poison_losses_max=settings.poison_losses_max,
+        none_run=lambda: lookout.none(lambda signs: signs.running),
     )
+    healer, reminder = Healer(slow, bus, dispatcher), Reminder(slow, dispatcher)
     pruner = Pruner(
         slow,
         keep_tasks_seconds=settings.task_retention,
         keep_letters_seconds=settings.dead_letter_retention,
     )
     away = (Unavailable,)
+    heal_once = lookout.unless_none(lambda signs: signs.queued, healer.run_once)
+    remind_once = lookout.unless_none(lambda signs: signs.letters, reminder.run_once)
+    fold_once = lookout.unless_none(lambda signs: signs.deltas, pruner.fold_once)
     return [
         Ticker("topology", lambda: ensure_streams(bus), TOPOLOGY_SECONDS, passing=away),
-        Ticker("turn", Turner(urgent, dispatcher).run_once, TURN_SECONDS, passing=away),
+        Ticker("turn", Turner(urgent, dispatcher, lookout).run_once, TURN_SECONDS, passing=away),
         Ticker("rescue", rescuer.run_once, settings.worker_lease / BEATS_PER_LEASE, passing=away),
-        Ticker("heal", Healer(slow, bus, dispatcher).run_once, HEAL_SECONDS, passing=away),
-        Ticker("remind", Reminder(slow, dispatcher).run_once, REMIND_SECONDS, passing=away),
-        Ticker("fold", pruner.fold_once, FOLD_SECONDS, passing=away),
+        Ticker("heal", heal_once, HEAL_SECONDS, passing=away),
+        Ticker("remind", remind_once, REMIND_SECONDS, passing=away),
+        Ticker("fold", fold_once, FOLD_SECONDS, passing=away),
         Ticker("ranges", pruner.ranges_once, RANGES_SECONDS, passing=away),
         Ticker("prune", pruner.prune_once, PRUNE_SECONDS, passing=away),
         Ticker("look", rounds.look_once, LOOK_SECONDS, passing=away),

@@ -1,18 +1,19 @@
-"""Which index each statement goes in by, on ranges that are new, empty and never analysed, and when they have filled.
+"""Which index each statement goes in by: on ranges that are new, empty and never analysed, when they have filled with
+100,000 tasks, and when they have been analysed.
 
 Plans are generic ones, made under the settings of the hot paths: a plan made on an empty range is kept while it fills.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import asyncpg
 import pytest
 from tests.contract.store import world
-from tests.contract.store.plans import Scan, scans
+from tests.contract.store.filling import WORKERS, fill
+from tests.contract.store.plans import Plan, Scan, analyse, leave_unanalysed, parents, plan, prepare, scans
 from tests.contract.store.statements import STATEMENTS
 from tests.support import servers as real
 
@@ -35,6 +36,13 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.moves.record_successes": PKEY,
     "store.moves.close_executions": {Scan("executions", "executions_pkey")},
     "store.tending.turn_tasks": {*PKEY, Scan("tasks", "tasks_due"), Scan("tasks", "tasks_expiring")},
+    "store.tending.look": {
+        Scan("tasks", "tasks_due"),
+        Scan("tasks", "tasks_expiring"),
+        QUEUED,
+        RUNNING,
+        Scan("executions", "executions_open"),
+    },
     "store.tending.find_untended": {RUNNING},
     "store.tending.read_claims": PKEY,
     "store.tending.close_orphaned": {Scan("executions", "executions_open"), Scan("tasks", "tasks_pkey")},
@@ -80,82 +88,83 @@ ARGUMENTS = {
 """Of statements whose ranges are chosen when they begin; the others meet nulls."""
 
 
-class Stage(NamedTuple):
-    """A database of which nothing is known to the planner."""
-
-    name: str
-    url: str
+EMPTY, KEPT, FULL, ANALYSED = STAGES = ("empty", "kept", "full", "analysed")
+"""Planned on empty ranges; that plan when they have filled; planned by a new session then; and once analysed."""
 
 
-@pytest.fixture(scope="module", params=["empty", "full"])
-def stage(request: pytest.FixtureRequest, databases: real.Databases) -> Iterator[Stage]:
+class Survey(NamedTuple):
+    """The plans of all statements, by stage and name."""
+
+    parents: dict[str, str]
+    plans: dict[str, dict[str, Plan]]
+
+    def scans(self, stage: str, name: str) -> set[Scan]:
+        return scans(self.plans[stage][name], self.parents)
+
+
+@pytest.fixture(scope="module")
+def survey(databases: real.Databases) -> Iterator[Survey]:
     url = databases.create()
-    real.blocking(lambda: _prepare(url, full=request.param == "full"))
-    yield Stage(request.param, url)
+    yield real.blocking(lambda: _survey(url))
     databases.drop(url)
 
 
-async def _prepare(url: str, *, full: bool) -> None:
+async def _survey(url: str) -> Survey:
     async with Database(url, application="test") as database:
-        conn = await database.open_connection(hot=True)
-        ranges = await conn.fetch(
-            "SELECT oid::regclass::text AS name FROM pg_class WHERE relispartition AND relkind = 'r'"
-        )
-        for row in ranges:
-            await conn.execute(f"ALTER TABLE {row['name']} SET (autovacuum_enabled = off)")
-        if full:
-            await _fill(conn)
-        await conn.close()
+        early = await database.open_connection(hot=True)
+        await leave_unanalysed(early)
+        plans = {EMPTY: await _planned(early)}
+        await fill(early, [await world.start_worker(early) for _ in range(WORKERS)])
+        plans[KEPT] = await _plans(early)
+        late = await database.open_connection(hot=True)
+        plans[FULL] = await _planned(late)
+        await analyse(early)
+        plans[ANALYSED] = await _plans(early)
+        found = Survey(await parents(early), plans)
+        await early.close()
+        await late.close()
+    return found
 
 
-async def _fill(conn: asyncpg.Connection) -> None:
-    """20,000 tasks: most of them completed, some running, due, waiting."""
-    for _ in range(8):
-        worker = await world.start_worker(conn)
-        ids = await world.submit(conn, 2_300)
-        tasks = await world.claim(conn, worker, ids[:2_000])
-        await world.end(conn, tasks[:1_800], world.DONE)
-        await world.end(conn, tasks[1_800:1_900], world.FAILED)
-        await world.submit(conn, 200, delay_seconds=600.0)
-    assert await conn.fetchval("SELECT count(*) FROM tasks") == 20_000
+async def _planned(conn: asyncpg.Connection) -> dict[str, Plan]:
+    await prepare(conn)
+    return await _plans(conn)
 
 
-@pytest.fixture
-async def hot(stage: Stage) -> AsyncIterator[asyncpg.Connection]:
-    async with Database(stage.url, application="test") as database:
-        conn = await database.open_connection(hot=True)
-        yield conn
-        await conn.close()
+async def _plans(conn: asyncpg.Connection) -> dict[str, Plan]:
+    some = f"'{new_id()}'"
+    return {name: await plan(conn, name, ARGUMENTS.get(name, "").replace(SOME, some)) for name in STATEMENTS}
 
 
-async def planned(conn: asyncpg.Connection, name: str) -> set[Scan]:
-    count = len((await conn.prepare(STATEMENTS[name])).get_parameters())
-    arguments = ARGUMENTS.get(name) or ", ".join(["NULL"] * count)
-    return await scans(conn, STATEMENTS[name], arguments.replace(SOME, f"'{new_id()}'"))
-
-
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-async def test_a_statement_goes_in_by_its_index(hot: asyncpg.Connection, name: str) -> None:
-    assert await planned(hot, name) == EXPECTED[name]
+def test_a_statement_goes_in_by_its_index(survey: Survey, name: str, stage: str) -> None:
+    assert survey.scans(stage, name) == EXPECTED[name]
 
 
-async def test_no_statement_reads_a_whole_range(hot: asyncpg.Connection) -> None:
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_statement_reads_a_whole_range(survey: Survey, stage: str) -> None:
     whole = {name: found for name in STATEMENTS
-             if (found := {scan for scan in await planned(hot, name) if scan.by is None})}  # fmt: skip
+             if (found := {scan for scan in survey.scans(stage, name) if scan.by is None})}  # fmt: skip
     assert whole == {}
 
 
-async def test_every_statement_on_ranges_is_expected(hot: asyncpg.Connection) -> None:
+def test_every_statement_on_ranges_is_expected(survey: Survey) -> None:
     """A new statement that reads ranges belongs into the table above."""
-    assert {name for name in STATEMENTS if await planned(hot, name)} == set(EXPECTED)
+    assert {name for name in STATEMENTS if survey.scans(EMPTY, name)} == set(EXPECTED)
 
 
-async def test_a_page_of_a_scan_reads_no_more_than_a_page(hot: asyncpg.Connection) -> None:
+def test_a_plan_made_on_empty_ranges_is_kept_until_they_are_analysed(survey: Survey) -> None:
+    """Else nothing here would tell of such plans."""
+    assert survey.plans[KEPT] == survey.plans[EMPTY]
+    assert survey.plans[ANALYSED]["store.moves.claim_tasks"] != survey.plans[EMPTY]["store.moves.claim_tasks"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_page_of_a_scan_reads_no_more_than_a_page(survey: Survey, stage: str) -> None:
     """A plan for this one page would sort all that is left; the generic plan does not."""
-    await hot.execute(f"PREPARE asked AS {STATEMENTS['store.audit.scan_tasks']}")
-    text = await hot.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked({ARGUMENTS['store.audit.scan_tasks']})")
-    await hot.execute("DEALLOCATE asked")
-    [page] = [node for node in json.loads(text)[0]["Plan"]["Plans"] if node.get("Subplan Name") == "CTE page"]
+    whole = survey.plans[stage]["store.audit.scan_tasks"]
+    [page] = [node for node in whole["Plans"] if node.get("Subplan Name") == "CTE page"]
     [below] = page["Plans"]
     assert (page["Node Type"], below["Node Type"]) == ("Limit", "Append")
     assert {node["Node Type"] for node in below["Plans"]} == {"Index Scan"}

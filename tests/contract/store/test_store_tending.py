@@ -12,7 +12,7 @@ from tests.contract.store.world import DONE, ERROR, FAILED, LOST
 
 from taskflow.kit.clock import now
 from taskflow.kit.ids import first_id_at, new_id
-from taskflow.store import tending, workers
+from taskflow.store import stats, tending, workers
 from taskflow.store.commands import cancel_tasks, retry_tasks
 
 MARGIN = 15.0
@@ -48,6 +48,47 @@ async def test_what_is_due_is_queued_and_what_is_too_late_expires(conn: asyncpg.
         late: '{"from" : "queued"}', both: '{"from" : "scheduled"}',
     }  # fmt: skip
     assert await tending.turn_tasks(conn, 100) == []
+
+
+async def test_a_look_sees_what_there_is_to_tend(conn: asyncpg.Connection) -> None:
+    nothing = tending.Signs(False, None, False, False, False, False)
+    assert await tending.look(conn) == nothing
+
+    [later] = await world.submit(conn, delay_seconds=600.0)
+    seen = await tending.look(conn)
+    assert seen.due_in_seconds is not None and 590 < seen.due_in_seconds <= 600
+    assert seen == nothing._replace(due_in_seconds=seen.due_in_seconds, deltas=True)
+    await world.make_due(conn, [later])
+    assert await tending.look(conn) == nothing._replace(ripe=True, deltas=True)
+    await tending.turn_tasks(conn, 100)
+    assert await tending.look(conn) == nothing._replace(queued=True, deltas=True)
+    await world.make_due(conn, [later], "expires_at")
+    assert await tending.look(conn) == nothing._replace(ripe=True, queued=True, deltas=True)
+    await tending.turn_tasks(conn, 100)
+    await stats.fold(conn)
+    assert await tending.look(conn) == nothing
+
+    tasks = await world.run(conn, 2)
+    await stats.fold(conn)
+    seen = await tending.look(conn)
+    assert seen == nothing._replace(running=True, deltas=True), (
+        "while something runs, deltas are taken for granted"
+    )
+    await cancel_tasks(conn, [tasks[0].id], actor="x")
+    await world.end(conn, tasks[1:], world.PERMANENT)
+    await stats.fold(conn)
+    seen = await tending.look(conn)
+    assert seen == nothing._replace(running=True, deltas=True, letters=True), "a try is open"
+
+
+async def test_a_look_tells_when_the_next_of_many_comes_due(conn: asyncpg.Connection) -> None:
+    for seconds in (900.0, 300.0, 600.0):
+        await world.submit(conn, delay_seconds=seconds)
+    ripe = await world.submit(conn, delay_seconds=1_200.0)
+    await world.make_due(conn, ripe)
+    seen = await tending.look(conn)
+    assert seen.ripe
+    assert seen.due_in_seconds is not None and 290 < seen.due_in_seconds <= 300
 
 
 async def test_a_page_is_the_longest_due_first(conn: asyncpg.Connection) -> None:

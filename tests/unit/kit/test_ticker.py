@@ -21,11 +21,11 @@ class Passing(Exception):
 class Work:
     """Counts its runs; each answers with the next of `answers`, False when there are none left."""
 
-    def __init__(self, *answers: bool | Exception) -> None:
+    def __init__(self, *answers: float | Exception) -> None:
         self.answers = list(answers)
         self.runs = 0
 
-    async def run_once(self) -> bool:
+    async def run_once(self) -> float:
         self.runs += 1
         answer = self.answers.pop(0) if self.answers else False
         if isinstance(answer, Exception):
@@ -56,6 +56,18 @@ async def test_more_to_do_is_done_at_once() -> None:
         await wait_until(lambda: work.runs == 51, "all of it is done without a tick between")
 
 
+async def test_a_time_given_shortens_the_pause() -> None:
+    work = Work(0.02, 0.02, 3_600.0)
+    async with ticking(work, 3_600):
+        await wait_until(lambda: work.runs == 3, "both short pauses are over")
+
+
+async def test_a_time_given_never_makes_the_pause_longer() -> None:
+    work = Work(*[3_600.0] * 10)
+    async with ticking(work, 0.02):
+        await wait_until(lambda: work.runs >= 4, "four ticks")
+
+
 async def test_waking_is_a_tick_now() -> None:
     work = Work()
     async with ticking(work, 3_600) as (ticker, _):
@@ -68,7 +80,7 @@ async def test_a_wake_during_a_run_is_not_lost() -> None:
     work = Work()
     ticker: Ticker
 
-    async def run_once() -> bool:
+    async def run_once() -> float:
         if work.runs == 0:
             ticker.wake()
         return await work.run_once()

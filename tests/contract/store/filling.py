@@ -1,0 +1,62 @@
+"""100,000 tasks as a system that has run for a while has them, written in a few seconds."""
+
+from __future__ import annotations
+
+import asyncpg
+
+TASKS = 100_000
+WORKERS = 5
+
+# Of a hundred tasks 87 are completed, two failed, one was cancelled, six wait, one runs, two are scheduled, one is to be
+# retried; all mixed, so that what is near in an index is far apart in the table.
+_TASKS = """
+INSERT INTO tasks (id, type, queue, lane, payload, created_at, max_attempts, timeout_seconds, retry, owner_id, status,
+                   version, seq, number, attempt, worker_id, due_at, expires_at, queued_at, rung_at, started_at,
+                   finished_at, result)
+SELECT (lpad(to_hex(made_ms), 12, '0') || '7' || substr(md5(i::text), 1, 3) || '8' || substr(md5(i::text), 4, 15))::uuid,
+       (ARRAY['echo', 'demo'])[1 + i / 100 % 2], (ARRAY['default', 'default', 'mail', 'thumbs'])[1 + i / 200 % 4],
+       i / 800 % 4, json_build_object('n', i, 'text', repeat('x', 100)), to_timestamp(made_ms / 1000.0), 5, 30, '{}',
+       '00000000-0000-0000-0000-000000000000', status, version, version, number, number,
+       CASE WHEN number > 0 THEN w.ids[1 + i / 100 % cardinality(w.ids)] END,
+       CASE WHEN status IN ('scheduled', 'retrying') THEN now() + interval '1 hour' * (i - $1 / 5) / $1 END,
+       CASE WHEN i / 100 % 10 = 0 THEN now() + interval '1 day' END,
+       CASE WHEN status <> 'scheduled' THEN to_timestamp(made_ms / 1000.0) END,
+       CASE WHEN status = 'queued' AND i / 3200 % 10 = 0 THEN 'infinity'
+            WHEN status <> 'scheduled' THEN to_timestamp(made_ms / 1000.0) END,
+       CASE WHEN number > 0 THEN now() END, CASE WHEN ended THEN now() END,
+       CASE WHEN status = 'completed' THEN '{"ok": true}'::json END
+FROM (SELECT array_agg(id ORDER BY id) AS ids FROM workers) w, generate_series(0, $1 - 1) AS i,
+     LATERAL (SELECT (extract(epoch FROM now()) * 1000)::bigint - 600000 + i * 5) AS m(made_ms),
+     LATERAL (SELECT * FROM (VALUES (0, 86, 'completed', 3, 1, true), (87, 88, 'failed', 3, 1, true),
+                                    (89, 89, 'cancelled', 3, 1, true), (90, 95, 'queued', 1, 0, false),
+                                    (96, 96, 'running', 2, 1, false), (97, 98, 'scheduled', 1, 0, false),
+                                    (99, 99, 'retrying', 3, 1, false))
+                  AS s(first, last, status, version, number, ended) WHERE i % 100 BETWEEN first AND last) AS s"""
+
+_EXECUTIONS = """
+INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, started_at, finished_at, started_seq,
+                        finished_seq)
+SELECT id, 1, 1, 1, CASE status WHEN 'completed' THEN 'succeeded' WHEN 'cancelled' THEN 'cancelled' ELSE 'failed' END,
+       status, worker_id, started_at, now(), 2, 3
+FROM tasks WHERE number > 0 AND status <> 'running'"""
+
+_LETTERS = """
+INSERT INTO dead_letters (id, task_id, life, attempts, type, queue, reason, worker_id, created_at, handled_at)
+SELECT gen_random_uuid(), id, 1, 1, type, queue, 'permanent', worker_id, now(), now() FROM tasks WHERE status = 'failed'"""
+
+_LINES = """
+INSERT INTO task_logs (task_id, at, seq, number, level, message)
+SELECT id, now(), 2, 1, 'info', 'something was done' FROM tasks WHERE status = 'completed' AND type = 'demo'"""
+
+_EVENTS = """
+INSERT INTO task_events (task_id, at, seq, kind, status) SELECT id, now(), 3, 'task', status FROM tasks
+WHERE status = 'cancelled'"""
+
+
+async def fill(conn: asyncpg.Connection, workers: list[str], tasks: int = TASKS) -> None:
+    """So many tasks and what belongs to them; what runs or has run did so on these workers, who are registered."""
+    assert len(workers) == WORKERS
+    await conn.execute(_TASKS.replace("$1", str(tasks)))
+    for statement in (_EXECUTIONS, _LETTERS, _LINES, _EVENTS):
+        await conn.execute(statement)
+    assert await conn.fetchval("SELECT count(*) FROM tasks") == tasks
