@@ -87,6 +87,8 @@ class Bus:
         self._on_connected: list[Callable[[], Awaitable[None]]] = []
         self._hearings: list[Hearing] = []
         self._said, self._said_at = "", 0.0
+        self.connections = 0
+        """How many there have been: what the server held for an earlier one is gone."""
 
     async def __aenter__(self) -> Self:
         self._dial = asyncio.create_task(self._connect(), name="bus.connect")
@@ -191,6 +193,7 @@ class Bus:
         await self._tell_connected()
 
     async def _tell_connected(self) -> None:
+        self.connections += 1
         for act in self._on_connected:
             try:
                 await act()
