@@ -225,7 +225,7 @@ def _messages(stage: Stage) -> int:
 
 def _bells(count: int) -> int:
     """How many messages announce so many tasks that were submitted together."""
-    return -(-count // ids_per_message(count))
+    return -(-count // ids_per_message(count, count))
 
 
 def _until_announced(stage: Stage, messages: int) -> None:

@@ -39,7 +39,7 @@ async def ring(bus: Bus, doorbells: Sequence[Doorbell]) -> int:
     sent: list[tuple[int, asyncio.Future[PubAck]]] = []
     try:
         for subject, bells in by_subject.items():
-            size = ids_per_message(len(bells))
+            size = ids_per_message(len(bells), len(doorbells))
             for start in range(0, len(bells), size):
                 part = bells[start : start + size]
                 sent.append((len(part), await _send(bus, subject, part)))

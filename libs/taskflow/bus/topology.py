@@ -152,6 +152,9 @@ def event_shard(task_id: str) -> int:
     return _SHARDS[task_id[-1]]
 
 
-def ids_per_message(count: int) -> int:
-    """How many ids go into one message when `count` tasks are announced together: few, so that workers can share."""
-    return max(1, min(IDS_PER_MESSAGE_MAX, count // 100))
+def ids_per_message(count: int, together: int) -> int:
+    """How many ids go into one message, of `count` for one subject when `together` tasks are announced in all.
+
+    Few, so that workers can share: at least a hundred messages in all, and five for each subject.
+    """
+    return max(1, min(IDS_PER_MESSAGE_MAX, together // 100, count // 5))

@@ -134,7 +134,7 @@ async def test_names_are_the_contracts(topology: Topology) -> None:
 
 
 def test_only_many_tasks_share_messages() -> None:
-    assert [ids_per_message(count) for count in (1, 50, 199, 200, 1_000, 2_000, 100_000)] == [
+    assert [ids_per_message(count, count) for count in (1, 50, 199, 200, 1_000, 2_000, 100_000)] == [
         1,
         1,
         1,
@@ -143,6 +143,8 @@ def test_only_many_tasks_share_messages() -> None:
         20,
         20,
     ]
+    # Spread over 100 queues, over 500, and over more queues than tasks.
+    assert [ids_per_message(count, 5_000) for count in (50, 10, 1)] == [10, 2, 1]
 
 
 async def test_a_bus_that_never_connected_says_so_at_once(topology: Topology, free_port: int) -> None:
