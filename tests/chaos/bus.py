@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
-from tests.chaos.cell import cell
+from tests.chaos.cell import HOUSE, cell
 from tests.chaos.stage import Stage
 from tests.support.chaos import kill
 from tests.support.jetstream import ask_jetstream, change_consumer
@@ -225,7 +225,7 @@ def _messages(stage: Stage) -> int:
 
 def _bells(count: int) -> int:
     """How many messages announce so many tasks that were submitted together."""
-    return -(-count // ids_per_message(count))
+    return -(-count // ids_per_message(count, count, int(HOUSE["WORKER_CONCURRENCY"])))
 
 
 def _until_announced(stage: Stage, messages: int) -> None:

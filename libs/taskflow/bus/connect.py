@@ -75,6 +75,8 @@ class Bus:
         self._hearings: list[Hearing] = []
         self.confirmations = Confirmations(self)
         self._said, self._said_at = "", 0.0
+        self.connections = 0
+        """How many there have been: what the server held for an earlier one is gone."""
 
     async def __aenter__(self) -> Self:
         self._dial = asyncio.create_task(self._connect(), name="bus.connect")
@@ -179,6 +181,7 @@ class Bus:
         await self._tell_connected()
 
     async def _tell_connected(self) -> None:
+        self.connections += 1
         for act in self._on_connected:
             try:
                 await act()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -17,6 +17,10 @@ from taskflow.bus.topology import STAMP_HEADER, ids_per_message
 CONFIRM_SECONDS = 5.0
 
 
+LeastSlots = Callable[[str], int]
+"""Slots of the smallest live worker of a queue; 0 if that is not known."""
+
+
 class Doorbell(Struct, frozen=True, gc=False):
     """A queued task to announce. `version` makes the message's id; None when it is rung again."""
 
@@ -27,7 +31,7 @@ class Doorbell(Struct, frozen=True, gc=False):
     version: int | None = None
 
 
-async def ring(bus: Bus, doorbells: Sequence[Doorbell]) -> int:
+async def ring(bus: Bus, doorbells: Sequence[Doorbell], least_slots: LeastSlots = lambda _: 0) -> int:
     """Announce tasks; returns how many were confirmed. What is not is found by the healer.
 
     Tasks of one subject that are announced together share messages, so that a bulk of them costs a twentieth.
@@ -37,7 +41,7 @@ async def ring(bus: Bus, doorbells: Sequence[Doorbell]) -> int:
         by_subject[bus.topology.task_subject(doorbell.lane, doorbell.queue)].append(doorbell)
     messages: list[Message] = []
     for subject, bells in by_subject.items():
-        size = ids_per_message(len(bells))
+        size = ids_per_message(len(bells), len(doorbells), least_slots(bells[0].queue))
         messages += [_message(subject, bells[start : start + size]) for start in range(0, len(bells), size)]
     return await bus.confirmations.publish(messages, CONFIRM_SECONDS) if messages else 0
 

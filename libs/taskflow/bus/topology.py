@@ -152,6 +152,12 @@ def event_shard(task_id: str) -> int:
     return _SHARDS[task_id[-1]]
 
 
-def ids_per_message(count: int) -> int:
-    """How many ids go into one message when `count` tasks are announced together: few, so that workers can share."""
-    return max(1, min(IDS_PER_MESSAGE_MAX, count // 8))
+def ids_per_message(count: int, together: int, slots: int = 0) -> int:
+    """How many ids go into one message, of `count` for one subject when `together` tasks are announced in all.
+
+    Few, so that workers can share: at least a hundred messages in all, and five for each subject. With `slots` known, those
+    of the smallest worker that serves the subject, eight messages will do if none fills more than a quarter of them.
+    """
+    many = min(together // 100, count // 5)
+    some = min(count // 8, slots // 4)
+    return max(1, min(IDS_PER_MESSAGE_MAX, max(many, some)))

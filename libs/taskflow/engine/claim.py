@@ -14,7 +14,8 @@ from typing import Protocol
 from taskflow.domain.errors import Unavailable
 from taskflow.domain.task import Claimed
 from taskflow.engine.dispatch import Dispatcher
-from taskflow.engine.intake import Entry, Intake
+from taskflow.engine.heaps import Entry
+from taskflow.engine.intake import Intake
 from taskflow.engine.slots import Identity, Slots
 from taskflow.kit.logging import get_logger
 from taskflow.store import doorbells, moves, workers
@@ -78,10 +79,7 @@ class Claimer:
                 await self._sort_out(intake, doubtful)
             while (free := self._slots.free) > 0 and (entries := intake.take(min(free, CLAIMS_MAX))):
                 await self._claim(intake, entries)
-            if len(intake) and self._slots.free <= 0:
-                await intake.tidy()
-            else:
-                await intake.rearm()
+            await intake.shed()
 
     async def _sort_out(self, intake: Intake, doubtful: list[Entry]) -> None:
         """Of messages that came again, let the ids wait that are still queued; the others are done with."""

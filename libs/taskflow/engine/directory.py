@@ -32,6 +32,7 @@ class Directory:
         self.paused_queues: set[str] = set()
         self.paused_types: set[str] = set()
         self._served: set[tuple[str, str]] = set()
+        self._least_slots: dict[str, int] = {}
 
     async def fresh(self, age_seconds: float = AGE_SECONDS_MAX) -> None:
         """Re-read if what is known is older than that; parallel callers share the reading."""
@@ -47,6 +48,7 @@ class Directory:
             self.types = {row.name: row for row in types}
             self.workers = rows
             self._served = workers.served(rows)
+            self._least_slots = _least_slots(self.live())
             self._read_at = time.monotonic()
 
     def forget(self) -> None:
@@ -81,6 +83,10 @@ class Directory:
         """Live workers of this queue, of this type too if one is given."""
         return [w for w in self.live() if queue in w.queues and (name is None or name in w.types)]
 
+    def least_slots(self, queue: str) -> int:
+        """Slots of the smallest live worker of this queue; 0 if there is none."""
+        return self._least_slots.get(queue, 0)
+
     def slots_free(self, queue: str) -> int:
         """Free slots of the workers of this queue, as of their last beats."""
         return sum(max(0, worker.slots - worker.running) for worker in self.serving(queue))
@@ -98,6 +104,14 @@ class Directory:
         if (queue, name) not in self._served:
             return "worker_for_type" if self.serving(queue) else "worker_for_queue"
         return "free_slot" if self.slots_free(queue) <= 0 else None
+
+
+def _least_slots(live: list[WorkerRow]) -> dict[str, int]:
+    least: dict[str, int] = {}
+    for worker in live:
+        for queue in worker.queues:
+            least[queue] = min(worker.slots, least.get(queue, worker.slots))
+    return least
 
 
 def schema_value(text: str | None) -> object:

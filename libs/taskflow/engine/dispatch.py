@@ -14,7 +14,7 @@ import msgspec
 
 from taskflow.bus.announce import publish_moves
 from taskflow.bus.connect import Bus
-from taskflow.bus.publisher import Doorbell, publish_notice, ring
+from taskflow.bus.publisher import Doorbell, LeastSlots, publish_notice, ring
 from taskflow.domain.dead_letter import Notice
 from taskflow.domain.task import Moved
 from taskflow.kit.batcher import Batcher, Full, Verdict
@@ -30,8 +30,9 @@ NEWS_MAX = 100_000
 class Dispatcher:
     """Takes what a commit entails and sends it in the background, in batches."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, least_slots: LeastSlots = lambda _: 0) -> None:
         self._bus = bus
+        self._least_slots = least_slots
         self._doorbells: Batcher[Doorbell, None] = Batcher(
             self._ring, verdict=_give_up, items_max=5_000, pending_max=DOORBELLS_MAX, flights=2
         )
@@ -73,7 +74,7 @@ class Dispatcher:
 
     async def _ring(self, doorbells: list[Doorbell]) -> Sequence[None]:
         try:
-            confirmed = await ring(self._bus, doorbells)
+            confirmed = await ring(self._bus, doorbells, self._least_slots)
         except Exception as error:
             self._complain(f"doorbells not rung: {error}")
             raise

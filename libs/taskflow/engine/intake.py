@@ -1,22 +1,23 @@
 """deliver: doorbells from the bus into local heaps, and out of them in the order of the contract.
 
-Demand follows the free slots, so that ids lie here only for moments: what is not claimed within a second goes back to
-the bus for a worker that is free, and at once when the last slot fills, but for what will start within 50 ms.
+Demand follows the free slots (`demand` shares them among the queues), so that ids lie here only for moments: what is not
+claimed within a second goes back to the bus for a worker that is free, and at once when the last slot fills, but for what
+will start within 50 ms.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
-from typing import NamedTuple, Self
+from typing import Self
 
 from taskflow.bus.connect import Bus
-from taskflow.bus.puller import Delivery, Puller
+from taskflow.bus.puller import Delivery, Puller, Watch
 from taskflow.bus.streams import ensure_task_consumer
 from taskflow.domain.task import Lane
+from taskflow.engine.demand import Demand
+from taskflow.engine.heaps import Entry, Heap
 from taskflow.kit.logging import get_logger
 
 log = get_logger(__name__)
@@ -30,16 +31,8 @@ BUSY_DELAYS_SECONDS = {Lane.CRITICAL: 0.01, Lane.HIGH: 0.02, Lane.NORMAL: 0.05, 
 
 Short for the urgent: when every worker is full, this is what it waits beside the next slot that frees.
 """
-
-
-class Entry(NamedTuple):
-    """An id that waits here for a slot."""
-
-    id: str
-    lane: int
-    queue: str
-    delivery: Delivery
-    since: float
+QUIET_SECONDS = 0.02
+"""The pulls of quiet queues are parked so long for each of them, that they cost next to nothing however many there are."""
 
 
 class Intake:
@@ -60,27 +53,28 @@ class Intake:
         self._bus = bus
         self._free_slots = free_slots
         self._on_arrival = on_arrival
-        self._heaps: list[deque[Entry]] = [deque() for _ in Lane]
+        self._heaps = [Heap() for _ in Lane]
         self._doubtful: list[Entry] = []
         self.paused: set[str] = set()
         self._refusals: set[asyncio.Task[None]] = set()
         self._open = False
         self._starts = 0
         self._rate = _Rate()
-        self._ids_per_message = 1.0
-        self._stack = AsyncExitStack()
+        self._park_seconds = park_seconds
+        self._quiet_seconds = max(park_seconds, QUIET_SECONDS * len(queues) * len(Lane))
         self._pullers: dict[tuple[int, str], Puller] = {
-            (lane, queue): self._puller(lane, queue, park_seconds) for queue in queues for lane in Lane
+            (lane, queue): self._puller(lane, queue) for queue in queues for lane in Lane
         }
+        self._watch = Watch(bus, self._pullers.values(), park_seconds)
+        self._demands = [Demand(queues, self._outstanding(lane)) for lane in Lane]
 
     async def __aenter__(self) -> Self:
-        for puller in self._pullers.values():
-            await self._stack.enter_async_context(puller)
+        await self._watch.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._open = False
-        await self._stack.aclose()
+        await self._watch.__aexit__()
         await self.give_back(self._emptied(), 0)
 
     @property
@@ -110,11 +104,13 @@ class Intake:
         if queues == self.paused:
             return
         self.paused = queues
+        for demand in self._demands:
+            demand.pause(queues)
         await self.give_back(self._drop(lambda entry: entry.queue in queues), None)
         await self.rearm()
 
     def take(self, count: int) -> list[Entry]:
-        """Up to `count` entries: highest lane first, first come first within it, every 16th from the lowest lane."""
+        """Up to `count` entries: highest lane first, within it the queues in turns, every 16th from the lowest lane."""
         taken: list[Entry] = []
         while len(taken) < count:
             waiting = [heap for heap in self._heaps if heap]
@@ -122,7 +118,7 @@ class Intake:
                 break
             self._starts += 1
             heap = waiting[-1] if self._starts % FAIR_START == 0 else waiting[0]
-            taken.append(heap.popleft())
+            taken.append(heap.take())
         self._rate.add(len(taken))
         return taken
 
@@ -151,30 +147,45 @@ class Intake:
     def admit(self, entries: Sequence[Entry]) -> None:
         """Let entries wait here for a slot, in the order of the stream: what was given back comes before the younger."""
         for entry in entries:
-            heap, sequence = self._heaps[entry.lane], entry.delivery.sequence
-            if not heap or heap[-1].delivery.sequence <= sequence:
-                heap.append(entry)
-            else:
-                younger = (n for n, other in enumerate(heap) if other.delivery.sequence > sequence)
-                heap.insert(next(younger), entry)
+            self._heaps[entry.lane].add(entry)
 
     async def rearm(self) -> None:
         """Ask each lane for what could start soon: free slots, and what frees within 50 ms at the present rate."""
-        room = self._free_slots() + self._ahead() if self._open else 0
-        for (lane, queue), puller in self._pullers.items():
-            room_here = room - sum(len(heap) for heap in self._heaps[: lane + 1])
-            ids = 0 if queue in self.paused else max(0, room_here)
-            await puller.demand(-(-ids // max(1, round(self._ids_per_message))))
+        for lane, demand in enumerate(self._demands):
+            for ask in demand.plan(self._room(lane)):
+                puller = self._pullers[lane, ask.queue]
+                if ask.turn:
+                    await puller.sweep(ask.messages)
+                else:
+                    await puller.demand(ask.messages, self._parked_for(lane, ask.queue))
 
     async def tidy(self) -> None:
         """Give back what has lain here too long, and what a full worker will not start soon."""
         late = time.monotonic() - HEAP_SECONDS_MAX
-        stale = self._drop(lambda entry: entry.since < late)
-        if self._free_slots() <= 0:
-            stale += self._surplus()
-        if stale:
+        if stale := self._drop(lambda entry: entry.since < late):
             await self.give_back(stale, None)
+        await self.shed()
+
+    async def shed(self) -> None:
+        """Give back what a full worker will not start soon; else ask for more."""
+        if self._free_slots() <= 0 and (surplus := self._surplus()):
+            await self.give_back(surplus, None)
         await self.rearm()
+
+    def _room(self, lane: int) -> int:
+        """What may be asked for in this lane: all that what waits, or is on its way, here and in higher lanes leaves."""
+        if not self._open:
+            return 0
+        room = self._free_slots() + self._ahead()
+        for above in range(lane + 1):
+            room -= len(self._heaps[above]) + self._demands[above].asked
+        return room
+
+    def _outstanding(self, lane: int) -> Callable[[str], int]:
+        return lambda queue: self._pullers[lane, queue].outstanding
+
+    def _parked_for(self, lane: int, queue: str) -> float:
+        return self._park_seconds if self._demands[lane].lively(queue) else self._quiet_seconds
 
     def _ahead(self) -> int:
         return int(self._rate.per_second() * AHEAD_SECONDS)
@@ -185,7 +196,7 @@ class Intake:
         count = len(self) - self._ahead()
         for heap in reversed(self._heaps):
             while heap and len(surplus) < count:
-                surplus.append(heap.pop())
+                surplus.append(heap.shed())
         return surplus
 
     def _emptied(self) -> list[Entry]:
@@ -194,10 +205,8 @@ class Intake:
     def _drop(self, unwanted: Callable[[Entry], bool]) -> list[Entry]:
         dropped = [entry for entry in self._doubtful if unwanted(entry)]
         self._doubtful = [entry for entry in self._doubtful if not unwanted(entry)]
-        for lane, heap in enumerate(self._heaps):
-            if any(unwanted(entry) for entry in heap):
-                dropped += [entry for entry in heap if unwanted(entry)]
-                self._heaps[lane] = deque(entry for entry in heap if not unwanted(entry))
+        for heap in self._heaps:
+            dropped += heap.drop(unwanted)
         return dropped
 
     def _refuse(self, delivery: Delivery, lane: int) -> None:
@@ -209,34 +218,39 @@ class Intake:
         self._refusals.add(refusal)
         refusal.add_done_callback(self._refusals.discard)
 
-    def _puller(self, lane: int, queue: str, park_seconds: float) -> Puller:
-        def delivered(_puller: Puller, delivery: Delivery) -> None:
-            if not delivery.ids or queue in self.paused or not self._open:
-                self._refuse(delivery, lane)
-                return
-            since = time.monotonic()
-            self._ids_per_message += (len(delivery.ids) - self._ids_per_message) * 0.1
-            entries = [Entry(value, lane, queue, delivery, since) for value in delivery.ids]
-            if len(entries) > 1 and delivery.deliveries > 1:
-                self._doubtful += entries
-            else:
-                self.admit(entries)
-            self._on_arrival()
+    def _delivered(self, lane: int, queue: str, delivery: Delivery) -> None:
+        self._demands[lane].delivered(queue, len(delivery.ids))
+        if not delivery.ids or queue in self.paused or not self._open:
+            self._refuse(delivery, lane)
+            return
+        since = time.monotonic()
+        entries = [Entry(value, lane, queue, delivery, since) for value in delivery.ids]
+        if len(entries) > 1 and delivery.deliveries > 1:
+            self._doubtful += entries
+        else:
+            self.admit(entries)
+        self._on_arrival()
 
-        async def missing() -> None:
-            """The stream or consumer was made anew: un-acked deliveries of the old one are not to be acked."""
-            await ensure_task_consumer(self._bus, lane, queue)
-            for entry in self._drop(lambda entry: entry.lane == lane and entry.queue == queue):
-                entry.delivery.settled = True
+    def _ended(self, lane: int, queue: str) -> tuple[int, float]:
+        messages = self._demands[lane].ended(queue, self._room(lane))
+        return messages, self._parked_for(lane, queue)
 
+    async def _missing(self, lane: int, queue: str) -> None:
+        """The stream or consumer was made anew: un-acked deliveries of the old one are not to be acked."""
+        await ensure_task_consumer(self._bus, lane, queue)
+        for entry in self._drop(lambda entry: entry.lane == lane and entry.queue == queue):
+            entry.delivery.settled = True
+
+    def _puller(self, lane: int, queue: str) -> Puller:
         topology = self._bus.topology
         return Puller(
             self._bus,
             stream=topology.stream,
             consumer=topology.task_consumer(lane, queue),
-            on_delivery=delivered,
-            on_missing=missing,
-            park_seconds=park_seconds,
+            on_delivery=lambda _puller, delivery: self._delivered(lane, queue, delivery),
+            on_missing=lambda: self._missing(lane, queue),
+            on_end=lambda: self._ended(lane, queue),
+            park_seconds=self._park_seconds,
         )
 
 

@@ -34,8 +34,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         enter = stack.enter_async_context
         database = await enter(Database(settings.database_url, application="taskflow-api", pool_max=20))
         bus = await enter(Bus(settings.nats_url, topology, name="taskflow-api"))
-        dispatcher = await enter(Dispatcher(bus))
         directory = Directory(database)
+        dispatcher = await enter(Dispatcher(bus, directory.least_slots))
         reader = await enter(Reader(database, directory))
         submitter = await enter(
             Submitter(

@@ -134,8 +134,12 @@ async def test_names_are_the_contracts(topology: Topology) -> None:
 
 
 def test_only_many_tasks_share_messages() -> None:
-    counts = (1, 15, 16, 80, 160, 100_000)
-    assert [ids_per_message(count) for count in counts] == [1, 1, 2, 10, 20, 20]
+    counts = (1, 50, 199, 200, 1_000, 2_000, 100_000)
+    assert [ids_per_message(count, count) for count in counts] == [1, 1, 1, 2, 10, 20, 20]
+    # Spread over 100 queues, over 500, and over more queues than tasks.
+    assert [ids_per_message(count, 5_000) for count in (50, 10, 1)] == [10, 2, 1]
+    # Where even the smallest worker has room for more.
+    assert [ids_per_message(40, 40, slots) for slots in (0, 1, 10, 100)] == [1, 1, 2, 5]
 
 
 async def test_a_bus_that_never_connected_says_so_at_once(topology: Topology, free_port: int) -> None:
