@@ -33,7 +33,7 @@ def untouched(scope: Scope, world: World) -> bool:
 _FRESH = Worker()
 
 
-@stands_for("taskflow.engine.execute.Executor._attempt", "taskflow.handlers.runner.Runner.run")
+@stands_for("taskflow.engine.execute.Executor._ended", "taskflow.handlers.runner.Runner.start")
 def handler_ends(scope: Scope, world: World) -> Iterator[Step]:
     """A handler returns or raises, of its own will."""
     for number, worker in enumerate(world.workers):
