@@ -21,7 +21,11 @@ def _dies(world: World) -> World:
     return world
 
 
-@stands_for("taskflow.engine.submit.Submitter", "taskflow.store.tasks.INSERT_TASKS")
+@stands_for(
+    "taskflow.engine.submit.Submitter",
+    "taskflow.store.tasks.INSERT_TASKS",
+    "taskflow.store.tasks.INSERT_ALIKE",
+)
 def submits(scope: Scope, world: World) -> Iterator[Step]:
     """The next task is accepted: its row is committed, then its doorbell rung."""
     task = next((task for task, row in enumerate(world.rows) if row.status is None), None)

@@ -19,6 +19,7 @@ NOT_MODELLED = {
     "store.tending.prune_tasks": "only what is over and has no pending letter goes",
     "store.tending.prune_letters": "only resolved letters go",
     "store.tending.prune_keys": "idempotency keys",
+    "store.tending.look": "tells which duties have nothing to do, from rows that are younger than what they act on",
     "store.commands.lock_tasks": "makes `retry_tasks` one step, as which it is modelled",
     "store.workers.drain": "like being told to stop, but that the process stays",
     "store.workers.read_workers": "read by `served`",
