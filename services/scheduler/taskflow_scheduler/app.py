@@ -24,7 +24,7 @@ from taskflow.kit.ticker import Ticker
 from taskflow.store.connect import Database, Line
 from taskflow_scheduler.settings import Settings
 
-TURN_SECONDS = 0.85
+TURN_SECONDS = 0.75
 """How late a task may be that comes due sooner than this after it was written; of others the last look told when."""
 HEAL_SECONDS = 5.0
 TOPOLOGY_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""A system with nothing to do does next to nothing: a look of the scheduler each 0.85 s, two beats each 5 s, and the
+"""A system with nothing to do does next to nothing: a look of the scheduler each 0.75 s, two beats each 5 s, and the
 doctor's look each minute make 96 transactions a minute.
 """
 

@@ -49,7 +49,7 @@ def _heals_by_the_clock(scope: Scope, world: World, number: int) -> Iterator[Ste
 
 
 def _lost(world: World, watermark: int) -> list[int]:
-    """Whose doorbell is lost. What has lapsed expires before the grace is over: `turn` looks every 0.85 s."""
+    """Whose doorbell is lost. What has lapsed expires before the grace is over: `turn` looks every 0.75 s."""
     return [
         task
         for task, row in enumerate(world.rows)
