@@ -1,5 +1,5 @@
 """A system with nothing to do does next to nothing: a look of the scheduler each 0.75 s, two beats each 5 s, and the
-doctor's look each minute make 96 transactions a minute.
+doctor's look each minute make some 105 transactions a minute.
 """
 
 from __future__ import annotations
