@@ -18,8 +18,8 @@ from tests.support.waiting import wait_until_sync
 from taskflow.cli.dev.places import free_port
 
 CLAIM = "store.moves.claim_tasks"
-RECORD = "store.moves.record_outcomes"
-INSERT = "store.tasks.insert_tasks"
+RECORD = "store.moves.record_successes"
+INSERT = "store.tasks.insert_alike"
 FAR = "faraway"
 """A queue that only the worker behind the proxy serves."""
 
