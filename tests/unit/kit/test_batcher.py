@@ -177,6 +177,32 @@ async def test_closing_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -
     assert await settled(futures) == ["Away", "Away"]
 
 
+async def test_what_nobody_awaits_goes_with_the_rest_and_its_refusal_is_told() -> None:
+    server = Server()
+    server.bad = {3}
+    refused: list[tuple[int, Exception]] = []
+    async with Batcher(
+        server.act, verdict=judged, on_refused=lambda item, error: refused.append((item, error))
+    ) as batcher:
+        batcher.add([1, 2, 3])
+        batcher.add_one(4)
+        assert await batcher.put(5) == 10
+    assert server.batches[0] == [1, 2, 3, 4, 5]
+    assert [item for item, _ in refused] == [3]
+    assert isinstance(refused[0][1], Bad)
+
+
+async def test_what_nobody_awaits_is_taken_up_to_the_bound() -> None:
+    server = Server(open_gate=False)
+    async with Batcher(server.act, verdict=judged, pending_max=2) as batcher:
+        with pytest.raises(Full):
+            batcher.add([1, 2, 3])
+        with pytest.raises(Full):
+            batcher.add_one(4)
+        server.gate.set()
+    assert server.batches == [[1, 2]]
+
+
 async def test_a_caller_that_gave_up_harms_nobody() -> None:
     server = Server(open_gate=False)
     async with Batcher(server.act, verdict=judged) as batcher:
