@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Self
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.errors import NoServersError
 from nats.js import JetStreamContext
 
 from taskflow.bus.confirmed import Confirmations
 from taskflow.bus.errors import BusAway, translated
+from taskflow.bus.login import KeyedClient, Login, connect_options
 from taskflow.bus.topology import Topology
 from taskflow.kit.logging import get_logger
 
@@ -24,11 +27,12 @@ log = get_logger(__name__)
 PING_SECONDS = 2
 """A connection that has not answered the last two pings is dead, whatever the kernel believes of it."""
 SAID_AGAIN_SECONDS = 5.0
+DENIED_MAX = 20
 
 
-class _Client(Client):
-    """nats-py, but for this: before it reconnects it waits until the far side has taken what was left to send, which on a
-    half-open connection is for ever.
+class _Client(KeyedClient):
+    """nats-py, but for this too: before it reconnects it waits until the far side has taken what was left to send, which
+    on a half-open connection is for ever.
     """
 
     async def _attempt_reconnect(self) -> None:
@@ -60,12 +64,16 @@ class Hearing:
 
 
 class Bus:
-    """NATS as a program sees it. Entering never waits for the server: a program is up while NATS is away."""
+    """NATS as a program sees it. Entering never waits for the server: a program is up while NATS is away.
 
-    def __init__(self, url: str, topology: Topology, *, name: str) -> None:
+    `login` is who it is there; without it, what the URL says, with the inbox that everyone has.
+    """
+
+    def __init__(self, url: str, topology: Topology, *, name: str, login: Login | None = None) -> None:
         self.topology = topology
         self._url = url
         self._name = name
+        self._login = login
         self._client: Client | None = None
         self._jetstream: JetStreamContext | None = None
         self._dial: asyncio.Task[None] | None = None
@@ -75,6 +83,9 @@ class Bus:
         self._hearings: list[Hearing] = []
         self.confirmations = Confirmations(self)
         self._said, self._said_at = "", 0.0
+        self._refusal = ""
+        self.denied: list[str] = []
+        """What this connection has tried and may not, as NATS words it. It stays: only new rights mend it."""
         self.connections = 0
         """How many there have been: what the server held for an earlier one is gone."""
 
@@ -98,12 +109,19 @@ class Bus:
 
     def beside(self) -> Bus:
         """A connection of its own to the same server, for another event loop; not entered yet."""
-        return Bus(self._url, self.topology, name=self._name)
+        return Bus(self._url, self.topology, name=self._name, login=self._login)
 
     @property
     def connected(self) -> bool:
         """Whether the server is there right now."""
         return self._client is not None and self._client.is_connected
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the bus cannot be used as it should, in words; None if it can."""
+        if not self.connected:
+            return f"NATS is not connected{self._refusal and ': ' + self._refusal}"
+        return "NATS denies: " + ", ".join(self.denied) if self.denied else None
 
     @property
     def client(self) -> Client:
@@ -152,8 +170,7 @@ class Bus:
             client = _Client()
             try:
                 await client.connect(
-                    servers=self._url.split(","),
-                    **_credentials(self._url),
+                    **connect_options(self._url, self._login),
                     name=self._name,
                     connect_timeout=2,
                     max_reconnect_attempts=-1,
@@ -172,7 +189,8 @@ class Bus:
                     await hearing.attach(client)
                 break
             except Exception as error:  # an initial refusal of any kind: the server may come yet
-                log.warning("NATS is away", error=repr(error))
+                self._refusal = _refusal(error)
+                self._say("NATS is away", self._refusal or repr(error))
                 self._client = None
                 with contextlib.suppress(Exception):
                     await client.close()
@@ -182,6 +200,8 @@ class Bus:
 
     async def _tell_connected(self) -> None:
         self.connections += 1
+        self._refusal = ""
+        self.denied = []
         for act in self._on_connected:
             try:
                 await act()
@@ -189,11 +209,21 @@ class Bus:
                 log.warning("after connecting", error=str(error))
 
     async def _heard(self, error: Exception) -> None:
+        """What NATS says beside its answers. A denied action may be of no consequence at once, and is for good."""
+        said = str(error).removeprefix("nats: ").strip("'")
+        if not said.lower().startswith("permissions violation"):
+            if not self.connected:
+                self._refusal = _refusal(error)
+            self._say("NATS says", repr(error))
+        elif (what := said[len("permissions violation for ") :]) not in self.denied:
+            self.denied = [*self.denied[-DENIED_MAX + 1 :], what]
+            log.error("NATS denies us this", action=what, role=self._login.role if self._login else None)
+
+    def _say(self, event: str, error: str) -> None:
         """The same is told once in five seconds: it may be said of every message."""
-        said = repr(error)
-        if said != self._said or time.monotonic() - self._said_at > SAID_AGAIN_SECONDS:
-            self._said, self._said_at = said, time.monotonic()
-            log.warning("NATS says", error=said)
+        if event + error != self._said or time.monotonic() - self._said_at > SAID_AGAIN_SECONDS:
+            self._said, self._said_at = event + error, time.monotonic()
+            log.warning(event, error=error)
 
     async def _gone(self) -> None:
         if not self._closing:
@@ -211,10 +241,7 @@ class Bus:
         await self._tell_connected()
 
 
-def _credentials(url: str) -> dict[str, Any]:
-    """What all servers of a cluster are told, those too that the URL does not name but another node does."""
-    accounts = {urlsplit(part).netloc.rpartition("@")[0] for part in url.split(",")}
-    user, colon, password = accounts.pop().partition(":")
-    if accounts or not user:
-        return {}
-    return {"user": user, "password": password} if colon else {"token": user}
+def _refusal(error: Exception) -> str:
+    """What is worth telling of a connection that was not made: the server's or our own refusal, not that it is away."""
+    refused = isinstance(error, NatsError | ssl.SSLError) and not isinstance(error, NoServersError)
+    return str(error).removeprefix("nats: ").strip("'") if refused else ""

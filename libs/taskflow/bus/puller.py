@@ -95,7 +95,7 @@ class Puller:
         on_end: Callable[[], tuple[int, float]] | None = None,
     ) -> None:
         self._bus = bus
-        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._subject = bus.topology.next_subject(stream, consumer)
         self._consumer = consumer
         self._on_delivery = on_delivery
         self._on_missing = on_missing

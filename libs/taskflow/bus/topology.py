@@ -24,6 +24,8 @@ STAMP_HEADER = "Taskflow-Rung"
 IDS_PER_MESSAGE_MAX = 20
 ACK_WAIT_SECONDS = 5.0
 CONSUMERS_MAX = 4_096
+COMMANDS = ("cancel", "pause", "drain")
+"""What is told on `control.>`."""
 
 _DAY = 86_400
 
@@ -72,17 +74,33 @@ class Topology(Struct, frozen=True):
         """The subject of one shard of events."""
         return f"events.{shard:x}"
 
+    def shard_subjects(self) -> list[str]:
+        """All shards of events. One by one: a right to `events.*` would let a subscription to `events.>` pass."""
+        return [self.shard_subject(shard) for shard in range(EVENT_SHARDS)]
+
     def control_subject(self, command: str) -> str:
         """Where commands to processes go: `cancel`, `pause`, `drain`."""
         return f"control.{command}"
 
+    def lane_subjects(self) -> list[str]:
+        """Every subject on which tasks are announced: each lane's own, and those of its named queues."""
+        lanes = [f"tasks.{lane.label}" for lane in Lane]
+        return [subject for lane in lanes for subject in (lane, f"{lane}.*")]
+
+    def next_subject(self, stream: str, consumer: str) -> str:
+        """Where the next messages of a consumer are asked for (ADR-13)."""
+        return f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+
+    def ack_subjects(self, stream: str, consumer: str) -> list[str]:
+        """Where deliveries of a consumer are answered, in both forms a server may ask for (ADR-15)."""
+        return [f"$JS.ACK.{stream}.{consumer}.>", f"$JS.ACK.*.*.{stream}.{consumer}.>"]
+
     def streams(self) -> list[StreamConfig]:
         """The streams as they should be."""
-        lanes = [f"tasks.{lane.label}" for lane in Lane]
         return [
             StreamConfig(
                 name=self.stream,
-                subjects=[subject for lane in lanes for subject in (lane, f"{lane}.*")],
+                subjects=self.lane_subjects(),
                 retention=RetentionPolicy.WORK_QUEUE,
                 storage=StorageType.FILE,
                 discard=DiscardPolicy.NEW,

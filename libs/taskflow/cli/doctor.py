@@ -55,6 +55,7 @@ def settings_class() -> type[LeaseSettings]:
 async def report(settings: Any, repair: bool) -> dict[str, Any]:
     """What `--json` prints: look, mend if told to, and look again."""
     from taskflow.bus.connect import Bus
+    from taskflow.bus.rights import Role
     from taskflow.engine.dispatch import Dispatcher
     from taskflow.engine.doctor import SCAN_SECONDS_MAX, Doctor, Patience
     from taskflow.engine.mend import Mender
@@ -67,7 +68,8 @@ async def report(settings: Any, repair: bool) -> dict[str, Any]:
         line = await enter(Line(database, patience_seconds=SCAN_SECONDS_MAX))
         if not (await line.run(probe)).migrated:
             raise click.ClickException("the schema is missing; run `taskflow migrate`")
-        bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-doctor"))
+        login = settings.login(Role.SCHEDULER)
+        bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-doctor", login=login))
         asked = Doctor(
             line,
             bus,

@@ -20,6 +20,7 @@ COMMANDS = {
     "scheduler": "taskflow.cli.programs:scheduler",
     "dlq-consumer": "taskflow.cli.programs:dlq_consumer",
     "migrate": "taskflow.cli.migrate:migrate",
+    "secrets": "taskflow.cli.secrets:secrets",
     "doctor": "taskflow.cli.doctor:doctor",
     "info": "taskflow.cli.info:info",
 }

@@ -192,12 +192,15 @@ class Crew:
 
     async def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether this worker fetches: connected, its pulls answered, its lease believed in."""
-        found = {
+        found: dict[str, Any] = {
             "fetching": self._intake.fetching,
             "lease_live": self._heart.lease_live,
             "draining": self._stopping or self._reconciler.draining,
+            "denied": self._bus.denied,
         }
-        return found["fetching"] and found["lease_live"] and not found["draining"], found
+        return bool(
+            found["fetching"] and found["lease_live"] and not found["draining"] and not found["denied"]
+        ), found
 
     async def _give_up(self, ends: list[tuple[Claimed, Outcome]]) -> None:
         await give_up(

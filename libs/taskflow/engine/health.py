@@ -45,4 +45,4 @@ class Health:
         }
 
     def _nats(self) -> str:
-        return "ok" if self._bus.connected else "NATS is not connected"
+        return self._bus.trouble or "ok"

@@ -2,31 +2,69 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from taskflow.bus.login import Login
+from taskflow.bus.nkey import BadSeed, key_pair
+from taskflow.bus.rights import Role
 from taskflow.bus.topology import Topology
 from taskflow.domain.retry import RetryPolicy
-from taskflow.kit.settings import ProgramSettings, Seconds, Url
+from taskflow.kit.settings import ProgramSettings, Seconds, Secret, SettingsError, Url
 
 Attempts = Annotated[int, Meta(ge=1, le=100)]
 
 
-class ServiceSettings(ProgramSettings, frozen=True, kw_only=True):
-    """What every service needs."""
+BusName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z", description="1 to 64 of A-Z a-z 0-9 _ -")]
 
-    database_url: Url
-    nats_url: Url = "nats://localhost:4222"
-    nats_stream_name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "TASKFLOW"
-    nats_consumer_name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "taskflow-worker"
+
+class BusNames(ProgramSettings, frozen=True, kw_only=True):
+    """What streams and consumers are called, and how many replicas streams have."""
+
+    nats_stream_name: BusName = "TASKFLOW"
+    nats_consumer_name: BusName = "taskflow-worker"
     nats_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
-    http_host: str = "127.0.0.1"
-    probe_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
 
     def topology(self) -> Topology:
         """The names on the bus."""
         return Topology(self.nats_stream_name, self.nats_consumer_name, self.nats_replicas)
+
+
+class BusSettings(BusNames, frozen=True, kw_only=True):
+    """How NATS is reached, and who we are there."""
+
+    nats_url: Url = "nats://localhost:4222"
+    nats_nkey_seed: Secret | None = None
+    nats_ca_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.nats_nkey_seed is not None:
+            try:
+                key_pair(self.nats_nkey_seed)
+            except BadSeed as error:
+                raise SettingsError("NATS_NKEY_SEED", "***", str(error).removeprefix("expected ")) from None
+        if self.nats_ca_file is not None:
+            try:
+                ssl.create_default_context(cafile=self.nats_ca_file)
+            except OSError as error:
+                why = error.strerror or "no certificate in it"
+                raise SettingsError(
+                    "NATS_CA_FILE", self.nats_ca_file, f"a file of certificates in PEM ({why})"
+                ) from None
+
+    def login(self, role: Role) -> Login:
+        """What NATS is told of us."""
+        return Login(role, self.nats_nkey_seed, self.nats_ca_file)
+
+
+class ServiceSettings(BusSettings, frozen=True, kw_only=True):
+    """What every service needs."""
+
+    database_url: Url
+    http_host: str = "127.0.0.1"
+    probe_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
 
 
 class LeaseSettings(ServiceSettings, frozen=True, kw_only=True):

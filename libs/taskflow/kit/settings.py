@@ -7,9 +7,9 @@ with one line that names the variable, its value and what is expected. `lifecycl
         database_url: Url
         http_port: Annotated[int, Meta(ge=0, le=65535)] = 8080
 
-A service composes its settings by inheriting from several such Structs. An empty variable counts as not set.
-A `Secret` or `Url` may come from the file that `<NAME>_FILE` names. `Meta(description=...)` says what is
-expected in your words.
+A service composes its settings by inheriting from such a Struct (from one: two with fields do not combine).
+An empty variable counts as not set. A `Secret` or `Url` may come from the file that `<NAME>_FILE` names.
+`Meta(description=...)` says what is expected in your words.
 """
 
 from __future__ import annotations

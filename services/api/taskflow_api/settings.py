@@ -7,22 +7,16 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from taskflow.kit.settings import ProgramSettings, Seconds, SettingsError, Url
+from taskflow.engine.settings import BusSettings
+from taskflow.kit.settings import Seconds, SettingsError, Url
 
 
-class Settings(ProgramSettings, frozen=True, kw_only=True):
+class Settings(BusSettings, frozen=True, kw_only=True):
     """What the api reads from its environment."""
 
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
     database_url: Url
-    nats_url: Url = "nats://localhost:4222"
-    nats_stream_name: Annotated[
-        str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z", description="1 to 64 of A-Z a-z 0-9 _ -")
-    ] = "TASKFLOW"
-    nats_consumer_name: Annotated[
-        str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z", description="1 to 64 of A-Z a-z 0-9 _ -")
-    ] = "taskflow-worker"
     auth_disabled_anywhere: bool = False
     strict_types: bool = False
     validate_payloads: bool = True
@@ -32,6 +26,7 @@ class Settings(ProgramSettings, frozen=True, kw_only=True):
     worker_backoff_max: Annotated[Seconds, Meta(ge=0)] = 10.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         refuse_open_address(self)
 
 

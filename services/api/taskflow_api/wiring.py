@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from taskflow.bus.connect import Bus
-from taskflow.bus.topology import Topology
+from taskflow.bus.rights import Role
 from taskflow.engine.commands import Commands
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
@@ -23,7 +23,6 @@ from taskflow_api.settings import Settings
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Connect, and build what the routes call. Neither server needs to be there yet."""
-    topology = Topology(settings.nats_stream_name, settings.nats_consumer_name)
     defaults = TaskDefaults(
         worker_max_attempts=settings.worker_max_attempts,
         worker_backoff_base=settings.worker_backoff_base,
@@ -33,7 +32,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         database = await enter(Database(settings.database_url, application="taskflow-api", pool_max=20))
-        bus = await enter(Bus(settings.nats_url, topology, name="taskflow-api"))
+        bus = await enter(
+            Bus(settings.nats_url, settings.topology(), name="taskflow-api", login=settings.login(Role.API))
+        )
         directory = Directory(database)
         dispatcher = await enter(Dispatcher(bus, directory.least_slots))
         reader = await enter(Reader(database, directory))

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from taskflow.bus.connect import Bus
+from taskflow.bus.rights import Role
 from taskflow.bus.streams import ensure_streams
 from taskflow.domain.errors import Unavailable
 from taskflow.engine.beat import BEATS_PER_LEASE
@@ -41,7 +42,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         database = await enter(Database(settings.database_url, application="taskflow-scheduler"))
-        bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-scheduler"))
+        login = settings.login(Role.SCHEDULER)
+        bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-scheduler", login=login))
         dispatcher = await enter(Dispatcher(bus))
         urgent, slow = await enter(Line(database)), await enter(Line(database))
         rounds = Rounds(
@@ -59,7 +61,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
 
         async def ready() -> tuple[bool, dict[str, Any]]:
             late = [duty.name for duty in duties if not duty.on_time]
-            return not late, {"late": late, "nats": bus.connected}
+            return not late and not bus.denied, {"late": late, "nats": bus.connected, "denied": bus.denied}
 
         await enter(Probes(settings.probe_port, settings.http_host, ready))
         await stop.wait()

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from taskflow.bus.connect import Bus
+from taskflow.bus.rights import Role
 from taskflow.domain.errors import Unavailable
 from taskflow.engine.crew import Crew, Limits, Parts
 from taskflow.engine.dispatch import Dispatcher
@@ -65,7 +66,8 @@ async def _opened(settings: Settings, registry: Registry, imports: list[str], st
     """What a crew works with; `stack` closes it, the last opened first."""
     enter = stack.enter_async_context
     database = await enter(Database(settings.database_url, application="taskflow-worker"))
-    bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-worker"))
+    login = settings.login(Role.WORKER)
+    bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-worker", login=login))
     dispatcher = await enter(Dispatcher(bus))
     slots = Slots(settings.worker_concurrency)
     recorder = Recorder(

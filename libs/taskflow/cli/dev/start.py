@@ -23,6 +23,8 @@ from taskflow.kit.logging import configure
 from taskflow.kit.settings import load
 
 _DECIDED = ("DATABASE_URL_FILE", "NATS_URL_FILE", "PROBE_PORT")
+_NATS_LOGIN = ("NATS_NKEY_SEED", "NATS_NKEY_SEED_FILE", "NATS_CA_FILE")
+"""For a NATS of one's own; that of `dev` knows its token only."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -48,7 +50,7 @@ async def _run(settings: DevSettings, options: Options, console: Console, stop: 
     data.lock()
     check_port(options.host, options.port)
     port = options.port or free_port(options.host)
-    environ = _environ(options, port)
+    environ = _environ(options, port, own_nats=settings.nats_url is None)
     plan = Plan(
         api_url=_url(options.host, port),
         database_url=settings.database_url,
@@ -64,9 +66,10 @@ async def _run(settings: DevSettings, options: Options, console: Console, stop: 
     return await system.run(stop)
 
 
-def _environ(options: Options, port: int) -> dict[str, str]:
+def _environ(options: Options, port: int, *, own_nats: bool) -> dict[str, str]:
     """The environment of the services: ours, with what `dev` decides."""
-    environ = {name: value for name, value in os.environ.items() if name not in _DECIDED}
+    decided = {*_DECIDED, *(_NATS_LOGIN if own_nats else ())}
+    environ = {name: value for name, value in os.environ.items() if name not in decided}
     environ["HTTP_HOST"], environ["HTTP_PORT"] = options.host, str(port)
     environ.setdefault("EGRESS_ALLOW", "loopback")
     if options.imports:

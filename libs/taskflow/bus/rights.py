@@ -1,0 +1,96 @@
+"""Who may say and hear what on the bus: least privilege for each service, made from the topology.
+
+A worker runs code that users bring: it may ask for work, answer it and announce what came of it, but neither change
+streams nor read what others are answered. Replies go to an inbox of the role's own.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from taskflow.bus.topology import COMMANDS, Topology
+
+
+class Role(StrEnum):
+    """A service as NATS knows it. The doctor, which does what a scheduler does, comes with the scheduler's key."""
+
+    API = "api"
+    WORKER = "worker"
+    SCHEDULER = "scheduler"
+    DLQ_CONSUMER = "dlq-consumer"
+
+    @property
+    def inbox(self) -> str:
+        """The prefix of the subjects on which it is answered."""
+        return f"_INBOX_{self.value}"
+
+
+class Rights(Struct, frozen=True):
+    """Subjects, with NATS' wildcards. What is not named is denied."""
+
+    publish: list[str]
+    subscribe: list[str]
+
+
+def rights(topology: Topology, role: Role) -> Rights:
+    """All that a service needs, and no more."""
+    match role:
+        case Role.API:
+            publish, subscribe = _api(topology)
+        case Role.WORKER:
+            publish, subscribe = _worker(topology)
+        case Role.SCHEDULER:
+            publish, subscribe = _scheduler(topology)
+        case Role.DLQ_CONSUMER:
+            publish, subscribe = _dlq_consumer(topology)
+    return Rights(publish, [f"{role.inbox}.>", *subscribe])
+
+
+def _api(topology: Topology) -> tuple[list[str], list[str]]:
+    """Announces what was submitted, tells commands, hears what moves."""
+    return [*_announcing(topology), *_commands(topology)], topology.shard_subjects()
+
+
+def _worker(topology: Topology) -> tuple[list[str], list[str]]:
+    """Makes the consumers of the queues it serves, takes tasks, announces what they left; hears commands."""
+    stream = topology.stream
+    return [
+        *_announcing(topology),
+        topology.dlq_subject,
+        *(f"$JS.API.CONSUMER.CREATE.{stream}.*.{subject}" for subject in topology.lane_subjects()),
+        topology.next_subject(stream, "*"),
+        *topology.ack_subjects(stream, "*"),
+    ], _commands(topology)
+
+
+def _scheduler(topology: Topology) -> tuple[list[str], list[str]]:
+    """Makes and mends streams, reads watermarks, rings again what was lost."""
+    streams = [topology.stream, topology.dlq_stream, topology.events_stream]
+    return [
+        *_announcing(topology),
+        topology.dlq_subject,
+        *(f"$JS.API.STREAM.{verb}.{stream}" for verb in ("INFO", "CREATE", "UPDATE") for stream in streams),
+        f"$JS.API.CONSUMER.INFO.{topology.stream}.*",
+        f"$JS.API.STREAM.MSG.GET.{topology.stream}",
+    ], []
+
+
+def _dlq_consumer(topology: Topology) -> tuple[list[str], list[str]]:
+    """Makes the consumer of notices, takes them."""
+    stream, consumer = topology.dlq_stream, topology.dlq_consumer
+    return [
+        f"$JS.API.CONSUMER.CREATE.{stream}.{consumer}.{topology.dlq_subject}",
+        topology.next_subject(stream, consumer),
+        *topology.ack_subjects(stream, consumer),
+    ], []
+
+
+def _announcing(topology: Topology) -> list[str]:
+    """Doorbells, and news of what moved."""
+    return [*topology.lane_subjects(), *topology.shard_subjects()]
+
+
+def _commands(topology: Topology) -> list[str]:
+    return [topology.control_subject(command) for command in COMMANDS]

@@ -1,0 +1,249 @@
+"""Least privilege on a real server: what each role may say and hear, and that all else is denied, and denied loudly."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from tests.contract.bus.hands import bells
+from tests.support.keyed_nats import KeyedNats, keyed_nats
+from tests.support.systems import ROOT
+from tests.support.waiting import wait_until
+
+from taskflow.bus.connect import Bus
+from taskflow.bus.errors import BusAway
+from taskflow.bus.login import Login
+from taskflow.bus.nkey import BadSeed, key_pair, make_seed
+from taskflow.bus.publisher import ring
+from taskflow.bus.rights import Role
+from taskflow.bus.streams import ensure_dlq_consumer, ensure_streams, ensure_task_consumer
+from taskflow.bus.topology import Topology
+
+A, W, S, D = Role.API, Role.WORKER, Role.SCHEDULER, Role.DLQ_CONSUMER
+NOBODY: set[Role] = set()
+
+# Every member of the topology that names subjects: who may publish there, who may subscribe.
+NAMED: dict[str, dict[str, tuple[set[Role], set[Role]]]] = {
+    "task_subject": {
+        "tasks.critical": ({A, W, S}, NOBODY),
+        "tasks.low.mail": ({A, W, S}, NOBODY),
+        "tasks.other": (NOBODY, NOBODY),
+    },
+    "lane_subjects": {"tasks.normal": ({A, W, S}, NOBODY), "tasks.high.a-b_c": ({A, W, S}, NOBODY)},
+    "dlq_subject": {"tasks.dlq": ({W, S}, NOBODY)},
+    "event_subject": {"events.7": ({A, W, S}, {A})},
+    "shard_subject": {"events.f": ({A, W, S}, {A})},
+    "shard_subjects": {
+        "events.0": ({A, W, S}, {A}),
+        "events.g": (NOBODY, NOBODY),
+        "events.*": (NOBODY, NOBODY),
+        "events.>": (NOBODY, NOBODY),
+    },
+    "control_subject": {
+        "control.cancel": ({A}, {W}),
+        "control.pause": ({A}, {W}),
+        "control.drain": ({A}, {W}),
+        "control.stop": (NOBODY, NOBODY),
+        "control.>": (NOBODY, NOBODY),
+    },
+    "next_subject": {
+        "$JS.API.CONSUMER.MSG.NEXT.TASKFLOW.taskflow-worker-low-mail": ({W}, NOBODY),
+        "$JS.API.CONSUMER.MSG.NEXT.TASKFLOW_DLQ.taskflow-worker-dlq": ({D}, NOBODY),
+        "$JS.API.CONSUMER.MSG.NEXT.TASKFLOW_DLQ.another": (NOBODY, NOBODY),
+        "$JS.API.CONSUMER.MSG.NEXT.TASKFLOW_EVENTS.another": (NOBODY, NOBODY),
+    },
+    "ack_subjects": {
+        "$JS.ACK.TASKFLOW.taskflow-worker-low-mail.1.1.1.1.0": ({W}, NOBODY),
+        "$JS.ACK.hub.A1B2.TASKFLOW.taskflow-worker-low-mail.1.1.1.1.0.x": ({W}, NOBODY),
+        "$JS.ACK.TASKFLOW_DLQ.taskflow-worker-dlq.1.1.1.1.0": ({D}, NOBODY),
+        "$JS.ACK.hub.A1B2.TASKFLOW_DLQ.taskflow-worker-dlq.1.1.1.1.0.x": ({D}, NOBODY),
+    },
+}
+# Every method of nats-py's JetStream that the bus calls: the subjects it speaks on.
+CALLED: dict[str, dict[str, set[Role]]] = {
+    "publish": {},  # on the subjects above
+    "stream_info": {"$JS.API.STREAM.INFO.TASKFLOW": {S}, "$JS.API.STREAM.INFO.TASKFLOW_EVENTS": {S}},
+    "add_stream": {"$JS.API.STREAM.CREATE.TASKFLOW_DLQ": {S}, "$JS.API.STREAM.CREATE.OTHER": NOBODY},
+    "update_stream": {"$JS.API.STREAM.UPDATE.TASKFLOW": {S}, "$JS.API.STREAM.UPDATE.TASKFLOW_EVENTS": {S}},
+    "add_consumer": {
+        "$JS.API.CONSUMER.CREATE.TASKFLOW.taskflow-worker-low-mail.tasks.low.mail": {W},
+        "$JS.API.CONSUMER.CREATE.TASKFLOW.taskflow-worker-low-default.tasks.low": {W},
+        "$JS.API.CONSUMER.CREATE.TASKFLOW.spy": NOBODY,
+        "$JS.API.CONSUMER.DURABLE.CREATE.TASKFLOW.spy": NOBODY,
+        "$JS.API.CONSUMER.CREATE.TASKFLOW_EVENTS.spy.events.>": NOBODY,
+        "$JS.API.CONSUMER.CREATE.TASKFLOW_DLQ.taskflow-worker-dlq.tasks.dlq": {D},
+    },
+    "consumer_info": {"$JS.API.CONSUMER.INFO.TASKFLOW.taskflow-worker-low-mail": {S}},
+    "get_msg": {
+        "$JS.API.STREAM.MSG.GET.TASKFLOW": {S},
+        "$JS.API.STREAM.MSG.GET.TASKFLOW_EVENTS": NOBODY,
+    },
+}
+# What nobody calls, and nobody may.
+NEVER = [
+    "$JS.API.STREAM.DELETE.TASKFLOW", "$JS.API.STREAM.PURGE.TASKFLOW", "$JS.API.STREAM.MSG.DELETE.TASKFLOW",
+    "$JS.API.STREAM.LIST", "$JS.API.CONSUMER.DELETE.TASKFLOW.taskflow-worker-low-mail",
+    "$JS.API.CONSUMER.LIST.TASKFLOW", "$JS.API.SERVER.REMOVE", "$JS.API.ACCOUNT.PURGE.TASKFLOW",
+    "$SYS.REQ.SERVER.PING", "anything",
+]  # fmt: skip
+HEARD_BY_NOBODY = ["_INBOX.>", ">", "tasks.>", "$JS.API.>", "$SYS.>"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedNats]:
+    with keyed_nats(tmp_path_factory.mktemp("keyed")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running(server: KeyedNats) -> None:
+    """The server of this module may stay."""
+
+
+def table() -> list[tuple[str, str, set[Role]]]:
+    """(publish or subscribe, subject, who may)."""
+    said = [row for rows in NAMED.values() for row in rows.items()]
+    rows = [
+        ("publish", subject, may) for subject, (may, _) in said if "*" not in subject and ">" not in subject
+    ]
+    rows += [("subscribe", subject, may) for subject, (_, may) in said]
+    rows += [("publish", subject, may) for rows_ in CALLED.values() for subject, may in rows_.items()]
+    rows += [("publish", subject, NOBODY) for subject in NEVER]
+    rows += [("subscribe", subject, NOBODY) for subject in HEARD_BY_NOBODY]
+    rows += [("subscribe", f"{owner.inbox}.>", {owner}) for owner in Role]
+    return rows
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_a_role_may_do_its_work_and_nothing_else(server: KeyedNats, role: Role) -> None:
+    async def unheard(_: object) -> None: ...
+
+    async with server.bus(role) as bus:
+        assert bus.connected
+        for deed, subject, may in table():
+            bus.denied = []
+            if deed == "publish":
+                await bus.publish(subject, b"")
+            else:
+                await bus.client.subscribe(subject, cb=unheard)
+            for _ in range(2):  # the first PING may overtake what was to be sent
+                await bus.client.flush()
+            granted = not bus.denied
+            assert granted == (role in may), f"{role} {deed} {subject}: {bus.denied or 'granted'}"
+
+
+def test_every_subject_of_the_topology_stands_in_the_table() -> None:
+    members = {name for name, _ in inspect.getmembers(Topology) if name.endswith(("_subject", "_subjects"))}
+    assert members == set(NAMED)
+
+
+def test_every_call_of_jetstream_stands_in_the_table() -> None:
+    called = set()
+    for path in sorted((ROOT / "libs/taskflow").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and _is_jetstream(node.value):
+                called.add(node.attr)
+    assert called == set(CALLED)
+
+
+def _is_jetstream(node: ast.expr) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr == "jetstream") or (
+        isinstance(node, ast.Name) and node.id == "js"
+    )
+
+
+async def test_a_denied_action_is_loud_and_stays_until_the_next_connection(server: KeyedNats) -> None:
+    with capture_logs() as logs:
+        async with server.bus(Role.DLQ_CONSUMER) as bus:
+            assert bus.trouble is None
+            with pytest.raises(BusAway):
+                await ring(bus, bells(1))
+            await wait_until(lambda: bus.denied, "it is denied")
+            assert bus.trouble == 'NATS denies: publish to "tasks.normal"'
+            for _ in range(3):
+                await bus.publish("tasks.normal", b"")
+                await bus.client.flush()
+            assert bus.denied == ['publish to "tasks.normal"']
+            await bus.client.force_reconnect()
+            await wait_until(lambda: bus.connections == 2, "it is connected again")
+            assert bus.trouble is None
+    loud = [line for line in logs if line["log_level"] == "error"]
+    assert [(line["event"], line["action"], line["role"]) for line in loud] == [
+        ("NATS denies us this", 'publish to "tasks.normal"', "dlq-consumer")
+    ]
+
+
+async def test_a_role_is_not_let_in_with_the_key_of_nobody(server: KeyedNats) -> None:
+    login = Login(Role.WORKER, make_seed())
+    async with Bus(server.url, Topology(), name="stranger", login=login) as bus:
+        assert not bus.connected
+        assert bus.trouble == "NATS is not connected: Authorization Violation"
+
+
+async def test_nobody_is_let_in_without_a_key(server: KeyedNats) -> None:
+    async with Bus(server.url, Topology(), name="stranger") as bus:
+        assert not bus.connected
+
+
+async def test_limits_bear_what_the_topology_asks_for_twice(server: KeyedNats) -> None:
+    async with server.bus(Role.SCHEDULER) as first, server.bus(Role.SCHEDULER) as second:
+        assert await ensure_streams(first)
+        for config in second.topology.streams():
+            await second.jetstream.add_stream(config)
+        assert await ensure_streams(second) == []
+    async with server.bus(Role.WORKER) as worker, server.bus(Role.DLQ_CONSUMER) as undertaker:
+        for lane in range(4):
+            await ensure_task_consumer(worker, lane, "default")
+            await ensure_task_consumer(worker, lane, "mail")
+        await ensure_dlq_consumer(undertaker)
+
+
+async def test_tls_is_demanded_of_the_server_and_its_name_is_checked(tmp_path: Path) -> None:
+    with keyed_nats(tmp_path, tls=True) as server:
+        async with server.bus(Role.API) as bus:
+            assert bus.connected
+            # The server demands it, so that a client in the clear is not let in.
+            assert bus.client._server_info["tls_required"] is True
+        key = server.login(Role.API)
+        async with Bus(server.url, Topology(), name="api", login=Login(Role.API, key.seed)) as bus:
+            assert "CERTIFICATE_VERIFY_FAILED" in str(bus.trouble)
+        named = server.url.replace("127.0.0.1", "ip6-localhost")
+        async with Bus(named, Topology(), name="api", login=key) as bus:
+            assert not bus.connected
+
+
+async def test_a_server_in_the_clear_is_refused_where_tls_is_asked_for(
+    server: KeyedNats, tmp_path: Path
+) -> None:
+    with keyed_nats(tmp_path, tls=True) as other:
+        authorities = other.login(Role.API).ca_file
+    login = Login(Role.API, server.login(Role.API).seed, authorities)
+    async with Bus(server.url, Topology(), name="api", login=login) as bus:
+        assert bus.trouble == (
+            "NATS is not connected: this server does not speak TLS, but NATS_CA_FILE or tls:// asks for it"
+        )
+
+
+def test_a_seed_makes_the_pair_that_nats_documents() -> None:
+    # The pair shown in NATS' documentation of nkeys.
+    pair = key_pair("SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\n")
+    assert pair.public == "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
+    made = make_seed()
+    assert made != make_seed()
+    assert key_pair(made).public == key_pair(made).public
+    assert made.startswith("SU")
+    assert key_pair(made).public.startswith("U")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "SU", "x" * 58, "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VA",
+     "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"],
+)  # fmt: skip
+def test_what_is_no_seed_of_a_user_is_refused(text: str) -> None:
+    with pytest.raises(BadSeed):
+        key_pair(text)
