@@ -11,6 +11,7 @@ RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
 BENCH := $(VENV)/.bench
 REQUIREMENTS := deployments/requirements
+IMAGES := api worker scheduler dlq-consumer migrate
 # A python that merely lies on the PATH (a shim of a version that is not installed) must not be chosen.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
@@ -75,6 +76,8 @@ model: setup  ## every pair of faults in the model of the protocol; the engine a
 
 requirements:  ## write the hashed requirements anew from pyproject.toml; needs uv
 	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra all -o runtime.txt
+	@cd $(REQUIREMENTS) && for service in $(IMAGES); do \
+		$(COMPILE) ../../pyproject.toml --extra $$service -c runtime.txt -o $$service.txt || exit; done
 	@cd $(REQUIREMENTS) && $(COMPILE) --group ../../pyproject.toml:build -c runtime.txt -o build.txt
 	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra all \
 		--group ../../pyproject.toml:test --group ../../pyproject.toml:lint -c runtime.txt -c build.txt -o dev.txt

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.servers import greets
 from tests.support.waiting import wait_until_sync
 
 from taskflow.bus.connect import Bus
@@ -84,12 +84,7 @@ class KeyedNats:
     def _greets(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as line:
-                line.settimeout(1)
-                return b'"jetstream":true' in line.recv(4096)
-        except OSError:
-            return False
+        return greets("127.0.0.1", self.port)
 
 
 @contextmanager

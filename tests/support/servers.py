@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import uuid
@@ -32,6 +33,8 @@ T = TypeVar("T")
 # Tests kill processes, not machines: what is written need not reach the disk.
 _QUICK = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
 STREAM_PREFIX = "TEST"
+POSTGRES_IMAGE = "postgres:18"
+NATS_IMAGE = "nats:2.15-alpine"
 
 
 class Servers(NamedTuple):
@@ -80,41 +83,77 @@ def _embedded(kind: type[Postgres] | type[Nats]) -> Iterator[str]:
 
 
 def _docker_answers() -> bool:
+    """Whether an engine answers that has the images, or can get them."""
     if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
         return False
-    try:
-        import docker
+    import docker
+    from docker.errors import DockerException, ImageNotFound
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return bool(docker.from_env(timeout=5).ping())
-    except Exception:
-        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            engine = docker.from_env(timeout=30)
+            for image in (POSTGRES_IMAGE, NATS_IMAGE):
+                try:
+                    engine.images.get(image)
+                except ImageNotFound:
+                    engine.images.pull(image)
+        except DockerException:
+            return False
+    return True
+
+
+@contextmanager
+def _container(image: str, command: str, port: int, **environ: str) -> Iterator[tuple[str, int]]:
+    """A container that listens on a port of this machine: (host, port). Removed at the end, by us and not by a helper
+    container, whose image is one more to fetch.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from testcontainers.core.config import testcontainers_config
+        from testcontainers.core.container import DockerContainer
+
+        testcontainers_config.ryuk_disabled = True
+        container = DockerContainer(image).with_command(command).with_exposed_ports(port)
+        for name, value in environ.items():
+            container.with_env(name, value)
+        with container:
+            yield container.get_container_host_ip(), int(container.get_exposed_port(port))
 
 
 @contextmanager
 def _postgres_container() -> Iterator[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from testcontainers.postgres import PostgresContainer
+    account = {"POSTGRES_USER": "taskflow", "POSTGRES_PASSWORD": "taskflow", "POSTGRES_DB": "taskflow"}
+    command = "postgres -c fsync=off -c max_connections=200"
+    with _container(POSTGRES_IMAGE, command, 5432, **account) as (host, port):
+        url = f"postgres://taskflow:taskflow@{host}:{port}/taskflow"
+        wait_until_sync(lambda: blocking(lambda: _accepts(url)), "PostgreSQL answers", 60)
+        yield url
 
-        container = PostgresContainer(
-            "postgres:18", username="taskflow", password="taskflow", dbname="taskflow", driver=None
-        )
-        with container.with_command("postgres -c fsync=off -c max_connections=200"):
-            yield container.get_connection_url()
+
+async def _accepts(url: str) -> bool:
+    try:
+        await (await asyncpg.connect(url, timeout=5)).close()
+    except (OSError, asyncpg.PostgresError, TimeoutError):
+        return False
+    return True
 
 
 @contextmanager
 def _nats_container() -> Iterator[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from testcontainers.core.container import DockerContainer
-        from testcontainers.core.waiting_utils import wait_for_logs
+    with _container(NATS_IMAGE, "-js", 4222) as (host, port):
+        wait_until_sync(lambda: greets(host, port), "nats-server greets", 60)
+        yield f"nats://{host}:{port}"
 
-        with DockerContainer("nats:2.15-alpine").with_command("-js").with_exposed_ports(4222) as container:
-            wait_for_logs(container, "Server is ready", 60)
-            yield f"nats://{container.get_container_host_ip()}:{container.get_exposed_port(4222)}"
+
+def greets(host: str, port: int) -> bool:
+    """Whether a nats-server with JetStream greets there."""
+    try:
+        with socket.create_connection((host, port), timeout=1) as line:
+            line.settimeout(1)
+            return b'"jetstream":true' in line.recv(4096)
+    except OSError:
+        return False
 
 
 def with_database(url: str, name: str) -> str:

@@ -47,19 +47,19 @@ def write_secrets(settings: SecretsSettings, folder: Path, mount: str) -> list[s
 
 
 class _Cabinet:
-    """Files that only their owner may read, each written whole or not at all."""
+    """Files that only their owner may read, unless said otherwise; each written whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.told: list[str] = []
 
-    def keep(self, name: str, make: Callable[[], str]) -> str:
+    def keep(self, name: str, make: Callable[[], str], mode: int = 0o600) -> str:
         """What the file holds, made first if there is none."""
         with suppress(FileNotFoundError):
             if held := self.read(name).strip():
                 return held
         made = make()
-        self._write(name, made, "made")
+        self._write(name, made, "made", mode)
         return made
 
     def read(self, name: str) -> str:
@@ -71,13 +71,13 @@ class _Cabinet:
         with suppress(FileNotFoundError):
             if self.read(name) == text:
                 return
-        self._write(name, text, "written")
+        self._write(name, text, "written", 0o600)
 
-    def _write(self, name: str, text: str, word: str) -> None:
+    def _write(self, name: str, text: str, word: str, mode: int) -> None:
         path = self._folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(path.name + ".new")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -87,7 +87,8 @@ class _Cabinet:
 
 def _write_passwords(cabinet: _Cabinet, settings: SecretsSettings) -> None:
     wanted = settings.postgres_password
-    password = cabinet.keep("postgres/password", lambda: wanted or secrets.token_urlsafe(24))
+    # PostgreSQL runs as a user of its own; the folder decides who gets here.
+    password = cabinet.keep("postgres/password", lambda: wanted or secrets.token_urlsafe(24), 0o644)
     if wanted and wanted != password:
         cabinet.told.append(
             "POSTGRES_PASSWORD is not the one PostgreSQL was set up with, which is kept; change it there first"
