@@ -50,7 +50,7 @@ def open_servers() -> Iterator[Servers]:
     with ExitStack() as stack:
         database_url = os.environ.get("TASKFLOW_TEST_DATABASE_URL")
         nats_url = os.environ.get("TASKFLOW_TEST_NATS_URL")
-        docker = not (database_url and nats_url) and _docker_answers()
+        docker = not (database_url and nats_url) and engine_answers()
         if not database_url:
             database_url = stack.enter_context(_postgres_container() if docker else _embedded(Postgres))
         if not nats_url:
@@ -82,8 +82,8 @@ def _embedded(kind: type[Postgres] | type[Nats]) -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _docker_answers() -> bool:
-    """Whether an engine answers that has the images, or can get them."""
+def engine_answers(*more: str) -> bool:
+    """Whether a container engine answers that has the servers' images and `more`, or can get them."""
     if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
         return False
     import docker
@@ -93,7 +93,7 @@ def _docker_answers() -> bool:
         warnings.simplefilter("ignore")
         try:
             engine = docker.from_env(timeout=30)
-            for image in (POSTGRES_IMAGE, NATS_IMAGE):
+            for image in (POSTGRES_IMAGE, NATS_IMAGE, *more):
                 try:
                     engine.images.get(image)
                 except ImageNotFound:

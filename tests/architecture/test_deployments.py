@@ -1,0 +1,92 @@
+"""Images, compose file and requirements agree with the services; asked of the files, so that no engine is needed."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+from tests.architecture.test_documents import SETTINGS, settings_of
+from tests.support.compose import SERVICES
+from tests.support.systems import ROOT
+
+from taskflow.bus.rights import Role
+
+DOCKERFILE = (ROOT / "deployments/docker/Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REQUIREMENTS = ROOT / "deployments/requirements"
+# Given by a file, or by the image.
+OTHERWISE = {"DATABASE_URL", "NATS_NKEY_SEED", "HTTP_HOST", "PROBE_PORT"}
+IMAGE_OF = {"secrets": "scheduler"}
+
+
+def pins(name: str) -> dict[str, str]:
+    """Package to version."""
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", (REQUIREMENTS / f"{name}.txt").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_is_made_of_pins_that_are_tested(service: str) -> None:
+    mine = pins(service)
+    assert mine
+    assert mine.items() <= pins("runtime").items()
+    assert "--hash=sha256:" in (REQUIREMENTS / f"{service}.txt").read_text()
+
+
+def test_workers_carry_nothing_that_only_the_api_needs() -> None:
+    only_api = {"litestar", "uvicorn", "jsonschema-rs", "httptools"}
+    assert only_api <= pins("api").keys()
+    for service in ("worker", "scheduler", "dlq-consumer", "migrate"):
+        assert not only_api & pins(service).keys(), service
+
+
+def test_the_dockerfile_has_a_stage_for_each_service() -> None:
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
+    assert stages == {"build", "common", "probed", *SERVICES}
+    assert "# syntax=" not in DOCKERFILE
+    assert re.findall(r"^ARG VERSION=(\S+)$", DOCKERFILE, re.MULTILINE) == [PROJECT["version"]]
+
+
+def test_compose_has_the_services_of_the_contract() -> None:
+    assert set(COMPOSE["services"]) == {
+        "secrets", "postgres", "nats", "nats-2", "nats-3", *SERVICES,
+    }  # fmt: skip
+    for name in SERVICES:
+        service = COMPOSE["services"][name]
+        assert service["build"]["args"]["SERVICE"] == name
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_compose_hands_on_every_setting_that_a_service_reads(role: Role) -> None:
+    module = f"taskflow_{role.replace('-', '_')}.settings"
+    assert module in SETTINGS
+    given = set(COMPOSE["services"][role]["environment"]) | {"HTTP_HOST", "PROBE_PORT"}
+    read = settings_of(module)
+    assert given - {"DATABASE_URL_FILE", "NATS_NKEY_SEED_FILE"} - OTHERWISE == read - OTHERWISE
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "secrets", "postgres", "nats"])
+def test_each_service_is_given_its_own_secrets_alone(name: str) -> None:
+    given = {volume.partition(":")[0] for volume in COMPOSE["services"][name]["volumes"]}
+    secret = {volume for volume in given if volume.startswith("secrets-")}
+    everyones = {volume for volume in COMPOSE["volumes"] if volume.startswith("secrets-")}
+    assert secret == (everyones if name == "secrets" else {f"secrets-{name}"})
+
+
+def test_ports_are_open_to_this_machine_alone() -> None:
+    ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_the_example_of_an_environment_names_what_compose_reads() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    example = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    read = set(re.findall(r"\$\{([A-Z_]+)", text)) | set(re.findall(r"^\s+([A-Z_]+):$", text, re.MULTILINE))
+    assert example - read <= {"COMPOSE_PROFILES", "PIP_INDEX_URL"}
+    assert set(re.findall(r"\$\{([A-Z_]+)", text)) <= example

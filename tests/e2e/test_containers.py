@@ -1,0 +1,206 @@
+"""The stack of docker-compose.yml on a real engine: up, work, scale, a worker killed, a rolling restart, down.
+
+Skipped where no container engine answers that has the images.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import asyncpg
+import pytest
+from tests.support.compose import (
+    BASE,
+    IMAGES,
+    SERVICES,
+    Callers,
+    Stack,
+    docker,
+    image_bytes,
+    missing,
+    remove_images,
+)
+from tests.support.waiting import wait_until_sync
+
+from taskflow.bus.connect import Bus
+from taskflow.bus.topology import Topology
+
+pytestmark = pytest.mark.timeout(900)
+
+MEGABYTE = 1_000_000
+ADDED_MEGABYTES_MAX = {"api": 145, "worker": 60, "scheduler": 60, "dlq-consumer": 60, "migrate": 60}
+GRACE_SECONDS = 45
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    if why := missing():
+        pytest.skip(why)
+    stack = Stack(WORKER_LEASE="4s", WORKER_IMPORTS="hello", WORKER_CONCURRENCY="4")
+    stack.compose("build")
+    try:
+        stack.up()
+        yield stack
+        stack.down()
+        assert stack.left() == []
+    finally:
+        if stack.left():
+            stack.down()
+        remove_images(SERVICES)
+
+
+@pytest.fixture
+def api(stack: Stack) -> Iterator[Callers]:
+    callers = Callers(stack)
+    yield callers
+    callers.http.close()
+
+
+@pytest.fixture
+def three_workers(stack: Stack) -> list[str]:
+    """Containers of three workers that are well."""
+    stack.up("--scale", "worker=3")
+    return stack.containers("worker")
+
+
+def naps(api: Callers, count: int, seconds: float) -> list[str]:
+    """Submit tasks that sleep."""
+    return api.submit_many([{"type": "sleep", "payload": {"duration": seconds}} for _ in range(count)])
+
+
+def tries(api: Callers, ids: list[str]) -> list[dict[str, Any]]:
+    """Every execution of these tasks."""
+    return [execution for task_id in ids for execution in api.executions(task_id)]
+
+
+def test_a_submitted_task_completes(api: Callers) -> None:
+    assert api.wait(api.submit("demo", {"a": 1})["id"])["result"] == {"ok": True, "echo": {"a": 1}}
+    greeting = api.wait(
+        api.submit("hello", {"name": "Ann"})["id"]
+    )  # in a child process, from the mounted folder
+    assert greeting["result"] == {"greeting": "Hello, Ann"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_images_add_little_to_their_base(stack: Stack, service: str) -> None:
+    added = (image_bytes(f"{IMAGES}-{service}:latest") - image_bytes(BASE)) / MEGABYTE
+    assert added <= ADDED_MEGABYTES_MAX[service]
+
+
+def test_containers_have_no_rights(stack: Stack) -> None:
+    for service in ("api", "worker", "scheduler", "dlq-consumer", "nats"):
+        found = stack.inspect(stack.containers(service)[0])
+        assert found["Config"]["User"] == "10001:10001", service
+        assert found["HostConfig"]["ReadonlyRootfs"], service
+        assert found["HostConfig"]["CapDrop"] == ["ALL"], service
+        assert not found["HostConfig"]["Privileged"], service
+
+
+def test_each_service_sees_its_own_secrets_alone(stack: Stack) -> None:
+    assert stack.run("worker", "ls", "/run/taskflow").split() == ["database-url", "nats.nk"]
+    assert stack.run("api", "ls", "/run/taskflow").split() == ["database-url", "nats.nk", "secret-key"]
+    assert stack.run("worker", "cat", "/run/taskflow/nats.nk") != stack.run(
+        "api", "cat", "/run/taskflow/nats.nk"
+    )
+
+
+async def test_servers_answer_this_machine_and_nats_only_with_a_key(stack: Stack) -> None:
+    dsn = f"postgres://taskflow:taskflow@localhost:{stack.ports['POSTGRES_PORT']}/taskflow"
+    conn = await asyncpg.connect(dsn)
+    assert await conn.fetchval("SELECT current_user") == "taskflow"
+    await conn.close()
+    nats_url = f"nats://127.0.0.1:{stack.ports['NATS_PORT']}"
+    async with Bus(nats_url, Topology(), name="stranger") as bus:
+        assert not bus.connected
+        assert "Authorization Violation" in str(bus.trouble)
+    for service in ("api", "postgres", "nats"):
+        ports = stack.inspect(stack.containers(service)[0])["NetworkSettings"]["Ports"]
+        assert {bound["HostIp"] for hosts in ports.values() for bound in hosts or []} == {"127.0.0.1"}
+
+
+def test_workers_share_the_load(api: Callers, three_workers: list[str]) -> None:
+    ids = naps(api, 60, 0.3)
+    assert {task["status"] for task in api.wait_all(ids).values()} == {"completed"}
+    shares = Counter(execution["worker_id"] for execution in tries(api, ids))
+    assert len(shares) == 3
+    assert min(shares.values()) >= 10, shares
+
+
+def test_tasks_of_a_killed_worker_finish_elsewhere(
+    stack: Stack, api: Callers, three_workers: list[str]
+) -> None:
+    ids = naps(api, 12, 3)
+    api.until(lambda: all(api.get(f"/tasks/{one}")["status"] == "running" for one in ids), "all of them run")
+    docker("kill", "--signal", "KILL", three_workers[0])
+    ended = api.wait_all(ids)
+    assert {task["status"] for task in ended.values()} == {"completed"}
+    outcomes = Counter(execution["status"] for execution in tries(api, ids))
+    assert outcomes == {"succeeded": 12, "lost": 4}
+    docker("start", three_workers[0])
+    stack.until_healthy()
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(
+    stack: Stack, api: Callers, three_workers: list[str]
+) -> None:
+    ids = naps(api, 12, 3)
+    api.until(lambda: all(api.get(f"/tasks/{one}")["status"] == "running" for one in ids), "all of them run")
+    began = time.monotonic()
+    docker("stop", "--time", str(GRACE_SECONDS), three_workers[1])
+    assert time.monotonic() - began < GRACE_SECONDS
+    assert stack.inspect(three_workers[1])["State"]["ExitCode"] == 0
+    api.wait_all(ids)
+    assert Counter(execution["status"] for execution in tries(api, ids)) == {"succeeded": 12}
+    docker("start", three_workers[1])
+    stack.until_healthy()
+
+
+def test_a_rolling_restart_under_load_loses_nothing_and_spends_no_attempt(
+    stack: Stack, api: Callers, three_workers: list[str]
+) -> None:
+    restarted = [
+        *three_workers,
+        *(stack.containers(name)[0] for name in ("scheduler", "dlq-consumer", "nats")),
+    ]
+    ids: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(lambda: [_restart(stack, container) for container in restarted])
+        while not done.done():
+            ids += naps(api, 4, 0.2)
+            time.sleep(0.3)
+        done.result()
+    assert {task["status"] for task in api.wait_all(ids).values()} == {"completed"}
+    outcomes = Counter(execution["status"] for execution in tries(api, ids))
+    assert set(outcomes) <= {"succeeded", "released"}
+    assert outcomes["succeeded"] == len(ids)
+
+
+def _restart(stack: Stack, container: str) -> None:
+    docker("restart", "--time", str(GRACE_SECONDS), container)
+    stack.until_healthy()
+
+
+def test_the_api_comes_back_with_all_it_took(stack: Stack, api: Callers) -> None:
+    ids = naps(api, 8, 1)
+    _restart(stack, stack.containers("api")[0])
+    assert {task["status"] for task in api.wait_all(ids).values()} == {"completed"}
+
+
+def test_another_up_changes_nothing(stack: Stack, api: Callers) -> None:
+    keys = stack.run("worker", "cat", "/run/taskflow/nats.nk")
+    before = {
+        name: stack.containers(name) for name in ("api", "scheduler", "dlq-consumer", "postgres", "nats")
+    }
+    stack.up("--scale", "worker=1")
+    assert {name: stack.containers(name) for name in before} == before
+    assert stack.run("worker", "cat", "/run/taskflow/nats.nk") == keys
+    wait_until_sync(lambda: len(stack.containers("worker")) == 1, "one worker is left", 60)
+    assert api.wait(api.submit("echo", 1)["id"])["status"] == "completed"
+
+
+def test_nothing_was_lost(stack: Stack) -> None:
+    assert "clean" in stack.run("scheduler", "taskflow", "doctor")
