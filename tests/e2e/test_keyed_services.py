@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from tests.support.keyed_nats import KeyedNats, keyed_nats
+from tests.support.servers import blocking
 from tests.support.systems import ROOT, System, environment_of_programs
 from tests.support.waiting import wait_until_sync
 
@@ -160,6 +165,62 @@ def diagnose(services: Services) -> None:
         cwd=ROOT, env=services.environ(Role.SCHEDULER), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_programs_go_on_while_the_schema_of_a_later_version_arrives(
+    services: Services, system: System, database_url: str
+) -> None:
+    """As in a rolling upgrade: columns and indexes are added under load. No call fails, nothing is stuck."""
+    with ThreadPoolExecutor(1) as pool:
+        over = threading.Event()
+        load = pool.submit(_load, system, over)
+        try:
+            blocking(lambda: _expand(database_url))
+            bury(system)
+            cancel_and_pause(system)
+            retried = system.submit("demo", {"fail_times": 1}, max_attempts=1)
+            assert system.wait(retried["id"])["status"] == "failed"
+            system.post(f"/tasks/{retried['id']}/retry", expect=202)
+            assert system.wait(retried["id"])["status"] == "completed"
+        finally:
+            over.set()
+        ids = load.result()
+    assert len(ids) > 20
+    assert {task["status"] for task in system.wait_all(ids).values()} <= {"completed", "cancelled"}
+    assert {role for role in Role if not services.ready(role)[0]} == set()
+    assert "Traceback" not in "".join(services.log(role) for role in Role)
+    diagnose(services)
+
+
+def _load(system: System, over: threading.Event) -> list[str]:
+    """Submit, list, read and cancel until told to stop; every answer is a success, or says that the task is over."""
+    ids: list[str] = []
+    with httpx.Client(base_url=system.http.base_url, timeout=30) as http:
+        while not over.is_set():
+            task = system.answered(http.post("/api/v1/tasks", json={"type": "demo", "payload": {}}), 202)
+            ids.append(task["id"])
+            system.answered(http.get("/api/v1/tasks", params={"limit": 20}), 200)
+            system.answered(http.get(f"/api/v1/tasks/{ids[0]}/events"), 200)
+            system.answered(http.get("/api/v1/queues"), 200)
+            if len(ids) % 5 == 0:
+                assert http.post(f"/api/v1/tasks/{task['id']}/cancel").status_code in (200, 409)
+    return ids
+
+
+async def _expand(database_url: str) -> None:
+    """What a migration of a later version may do: every table gets a column, some an index."""
+    conn = await asyncpg.connect(database_url)
+    tables = await conn.fetch(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+        " AND NOT relispartition AND relname <> 'schema_migrations' ORDER BY 1"
+    )
+    assert len(tables) > 8
+    for (table,) in tables:
+        await conn.execute(f'ALTER TABLE "{table}" ADD COLUMN later_text text')
+        await conn.execute(f'ALTER TABLE "{table}" ADD COLUMN later_number integer NOT NULL DEFAULT 7')
+        await asyncio.sleep(0.1)
+    await conn.execute("CREATE INDEX later_tasks ON tasks (created_at)")
+    await conn.close()
 
 
 def test_a_worker_with_anothers_key_says_so_and_is_not_ready(services: Services) -> None:

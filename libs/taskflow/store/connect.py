@@ -16,6 +16,7 @@ import asyncpg
 
 from taskflow.kit.logging import get_logger
 from taskflow.store.errors import AnswerLost, DatabaseAway, translated
+from taskflow.store.levels import known_level
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -64,7 +65,8 @@ class Database:
 
     def settings(self, *, hot: bool) -> dict[str, str]:
         """The session settings of a connection."""
-        return {"application_name": self._application, **_LIMITS, **(_HOT_PLANS if hot else {})}
+        named = f"{self._application}/{known_level()}"  # `taskflow migrate --post` looks at it
+        return {"application_name": named, **_LIMITS, **(_HOT_PLANS if hot else {})}
 
     async def open_connection(self, *, hot: bool) -> asyncpg.Connection:
         """A new connection of one's own; the caller closes it."""

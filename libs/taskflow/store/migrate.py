@@ -1,11 +1,16 @@
 """Bring the schema up to date: plain SQL files of `migrations/`, applied by dbmate under a database lock.
 
 Safe when several programs start at once: dbmate's lock lets one migrate and the others wait and find nothing to do.
+
+A rolling upgrade runs `taskflow migrate` before the new programs start: what stands in `migrations/` itself only adds, so
+that programs of the version before go on. What takes away stands in `migrations/post/` and is applied by
+`taskflow migrate --post`, once no program runs that does not know of it. An empty database gets both.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +21,7 @@ import asyncpg
 from taskflow.domain.errors import Unavailable
 from taskflow.kit.logging import get_logger
 from taskflow.store.errors import translated
+from taskflow.store.levels import POST, files, level, migrations_dir
 from taskflow.store.partitions import ensure_ranges_ahead
 
 log = get_logger(__name__)
@@ -29,27 +35,62 @@ class MigrationFailed(Exception):
     """A migration could not be applied."""
 
 
-def migrations_dir() -> Path:
-    """Where the SQL files are: inside an installed package, else at the top of the checkout."""
-    packaged = Path(__file__).parents[1] / "migrations"
-    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "migrations"
+class OldProgramsRun(Exception):
+    """Programs of an earlier version still use what a post migration takes away."""
 
 
-async def migrate(database_url: str) -> None:
-    """Apply what is missing, then make the ranges of ids that will be needed soon."""
-    await run_dbmate(database_url, "--no-dump-schema", "--migration-lock", "migrate")
+async def migrate(database_url: str, *, post: bool = False, folder: Path | None = None) -> None:
+    """Apply what is missing, then make the ranges of ids that will be needed soon.
+
+    With `post` also the post migrations; `OldProgramsRun` if a program is connected that is older than the newest of them.
+    """
+    folder = folder or migrations_dir()
     with translated():
         conn = await asyncpg.connect(database_url, timeout=10)
         try:
+            fresh = await conn.fetchval(IS_FRESH)
+            waiting = [] if fresh else await _waiting(conn, folder)
+            if post and waiting:
+                await _refuse_old_programs(conn, folder)
+            await run_dbmate(database_url, "--no-dump-schema", "migrate", folder=folder, post=post or fresh)
             await ensure_ranges_ahead(conn)
         finally:
             await conn.close()
+    if waiting and not post:
+        log.info("post migrations wait until all programs are of this version", waiting=waiting)
 
 
-async def run_dbmate(database_url: str, *arguments: str, env: dict[str, str] | None = None) -> None:
+async def _waiting(conn: asyncpg.Connection, folder: Path) -> list[str]:
+    """Post migrations that are not applied."""
+    applied = {row["version"] for row in await conn.fetch(APPLIED)}
+    return [path.name for path in files(folder / POST) if path.name.partition("_")[0] not in applied]
+
+
+async def _refuse_old_programs(conn: asyncpg.Connection, folder: Path) -> None:
+    known = level(folder)
+    told = [row["application_name"] for row in await conn.fetch(PROGRAMS)]
+    if old := [name for name in told if int(name.rpartition("/")[2]) < known]:
+        raise OldProgramsRun(f"these programs know an older schema than {known}: {', '.join(old)}")
+
+
+IS_FRESH = """-- store.migrate.is_fresh
+SELECT to_regclass('schema_migrations') IS NULL"""
+APPLIED = """-- store.migrate.applied
+SELECT version FROM schema_migrations"""
+PROGRAMS = """-- store.migrate.programs
+SELECT DISTINCT application_name FROM pg_stat_activity
+WHERE datname = current_database() AND application_name ~ '^taskflow-[a-z-]+/[0-9]+$'
+ORDER BY application_name"""
+
+
+async def run_dbmate(
+    database_url: str, *arguments: str, folder: Path, post: bool = True, env: dict[str, str] | None = None
+) -> None:
     """Run dbmate on the migrations; raises `MigrationFailed` with what it said, `Unavailable` without a server."""
+    folders = [folder, *([folder / POST] if post and files(folder / POST) else [])]
     process = await asyncio.create_subprocess_exec(
-        _dbmate(), "--url", dbmate_url(database_url), "--migrations-dir", str(migrations_dir()), *arguments,
+        _dbmate(), "--url", dbmate_url(database_url), "--env-file", os.devnull, "--migration-lock",
+        *(word for one in folders for word in ("--migrations-dir", str(one))), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, stdin=asyncio.subprocess.DEVNULL,
         env=env,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -14,9 +15,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 from tests.support import servers as real
+from tests.support.waiting import wait_until
 
 from taskflow.domain.errors import Unavailable
-from taskflow.store.migrate import MigrationFailed, dbmate_url, migrate, migrations_dir, run_dbmate
+from taskflow.store.connect import Database
+from taskflow.store.levels import POST, files, known_level, migrations_dir
+from taskflow.store.migrate import MigrationFailed, OldProgramsRun, dbmate_url, migrate, run_dbmate
 from taskflow.store.partitions import TABLES
 from taskflow.store.probe import probe
 
@@ -40,8 +44,8 @@ async def test_several_programs_migrate_at_once(bare_url: str) -> None:
     try:
         assert (await probe(conn)).migrated
         applied = await conn.fetch("SELECT version FROM schema_migrations ORDER BY 1")
-        files = sorted(path.name.split("_")[0] for path in migrations_dir().glob("[0-9]*.sql"))
-        assert [row["version"] for row in applied] == files
+        there = [*files(migrations_dir()), *files(migrations_dir() / POST)]
+        assert [row["version"] for row in applied] == sorted(path.name.split("_")[0] for path in there)
         for table in TABLES:
             made = await conn.fetchval(
                 "SELECT count(*) FROM pg_inherits WHERE inhparent = $1::text::regclass", table
@@ -69,11 +73,73 @@ async def test_a_broken_migration_is_told(bare_url: str, tmp_path: Path) -> None
         "-- migrate:up\nSELECT connect FROM nowhere;\n-- migrate:down\n"
     )
     with pytest.raises(MigrationFailed, match="nowhere"):
-        await run_dbmate(bare_url, "--no-dump-schema", "--migrations-dir", str(tmp_path), "migrate")
+        await run_dbmate(bare_url, "--no-dump-schema", "migrate", folder=tmp_path)
+
+
+@pytest.fixture
+def later(tmp_path: Path) -> Path:
+    """The migrations of a later version: a column more, and one that nobody uses any more taken away."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrations_dir(), folder)
+    (folder / POST).mkdir(exist_ok=True)
+    newest = known_level()
+    added, removed = folder / f"{newest + 1:04}_add.sql", folder / POST / f"{newest + 2:04}_remove.sql"
+    added.write_text("-- migrate:up\nALTER TABLE queues ADD COLUMN note text;\n-- migrate:down\n")
+    removed.write_text("-- migrate:up\nALTER TABLE queues DROP COLUMN note;\n-- migrate:down\n")
+    return folder
+
+
+async def noted(conn: asyncpg.Connection) -> bool:
+    """Whether the later version's column is there."""
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM information_schema.columns WHERE table_name = 'queues' AND column_name = 'note')"
+    )
+    return found
+
+
+async def test_what_takes_away_waits_until_no_older_program_is_connected(bare_url: str, later: Path) -> None:
+    await migrate(bare_url)
+    async with Database(bare_url, application="taskflow-worker") as old, old.connection() as conn:
+        named = await conn.fetchval("SELECT current_setting('application_name')")
+        assert named == f"taskflow-worker/{known_level()}"
+        await migrate(bare_url, folder=later)
+        assert await noted(conn)
+        with pytest.raises(OldProgramsRun, match=f"taskflow-worker/{known_level()}"):
+            await migrate(bare_url, post=True, folder=later)
+        assert await noted(conn)
+    admin = await asyncpg.connect(
+        bare_url, server_settings={"application_name": f"taskflow-worker/{known_level() + 2}"}
+    )
+    await wait_until(lambda: _alone(admin), "the older program is gone")
+    await migrate(bare_url, post=True, folder=later)
+    assert not await noted(admin)
+    await migrate(bare_url, post=True, folder=later)
+    await admin.close()
+
+
+async def _alone(conn: asyncpg.Connection) -> bool:
+    return bool(
+        await conn.fetchval(
+            "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend'"
+        )
+    )
+
+
+async def test_an_empty_database_gets_all_in_order(bare_url: str, later: Path) -> None:
+    await migrate(bare_url, folder=later)
+    conn = await asyncpg.connect(bare_url)
+    versions = [
+        row["version"] for row in await conn.fetch("SELECT version FROM schema_migrations ORDER BY 1")
+    ]
+    assert versions[-2:] == [f"{known_level() + 1:04}", f"{known_level() + 2:04}"]
+    assert not await noted(conn)
+    await conn.close()
 
 
 def test_migrations_are_numbered_without_a_gap() -> None:
-    numbers = sorted(int(path.name.split("_")[0]) for path in migrations_dir().glob("[0-9]*.sql"))
+    there = [*files(migrations_dir()), *files(migrations_dir() / POST)]
+    numbers = sorted(int(path.name.split("_")[0]) for path in there)
     assert numbers == list(range(1, len(numbers) + 1))
 
 
