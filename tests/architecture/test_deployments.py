@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,3 +93,12 @@ def test_the_example_of_an_environment_names_what_compose_reads() -> None:
     read = set(re.findall(r"\$\{([A-Z_]+)", text)) | set(re.findall(r"^\s+([A-Z_]+):$", text, re.MULTILINE))
     assert example - read <= {"COMPOSE_PROFILES", "PIP_INDEX_URL"}
     assert set(re.findall(r"\$\{([A-Z_]+)", text)) <= example
+
+
+def test_the_example_of_nats_configuration_is_what_is_written(tmp_path: Path) -> None:
+    found = tmp_path / "example.conf"
+    subprocess.run(
+        [sys.executable, str(ROOT / "scripts/dump_nats_config"), str(found)], check=True, timeout=30
+    )
+    example = ROOT / "deployments/nats/example.conf"
+    assert found.read_text() == example.read_text(), "run scripts/dump_nats_config"

@@ -83,7 +83,7 @@ class Bus:
         self._hearings: list[Hearing] = []
         self.confirmations = Confirmations(self)
         self._said, self._said_at = "", 0.0
-        self._refusal = ""
+        self._refusal = ""  # the last before there was a connection
         self.denied: list[str] = []
         """What this connection has tried and may not, as NATS words it. It stays: only new rights mend it."""
         self.connections = 0
@@ -189,7 +189,7 @@ class Bus:
                     await hearing.attach(client)
                 break
             except Exception as error:  # an initial refusal of any kind: the server may come yet
-                self._refusal = _refusal(error)
+                self._refusal = _refusal(error) or self._refusal
                 self._say("NATS is away", self._refusal or repr(error))
                 self._client = None
                 with contextlib.suppress(Exception):
@@ -213,7 +213,7 @@ class Bus:
         said = str(error).removeprefix("nats: ").strip("'")
         if not said.lower().startswith("permissions violation"):
             if not self.connected:
-                self._refusal = _refusal(error)
+                self._refusal = _refusal(error) or self._refusal
             self._say("NATS says", repr(error))
         elif (what := said[len("permissions violation for ") :]) not in self.denied:
             self.denied = [*self.denied[-DENIED_MAX + 1 :], what]

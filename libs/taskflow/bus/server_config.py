@@ -86,9 +86,14 @@ def _user(topology: Topology, role: Role, public_key: str) -> str:
     granted = rights(topology, role)
     return (
         f"    # {role}\n    {{ nkey: {public_key}, permissions {{\n"
-        f"      publish: {json.dumps(granted.publish)}\n"
-        f"      subscribe: {json.dumps(granted.subscribe)}\n    }} }}"
+        f"      publish: {_list(granted.publish)}\n"
+        f"      subscribe: {_list(granted.subscribe)}\n    }} }}"
     )
+
+
+def _list(subjects: list[str]) -> str:
+    """A subject a line: people read who may what."""
+    return "[\n" + "\n".join(f"        {_quoted(subject)}" for subject in subjects) + "\n      ]"
 
 
 def _cluster(cluster: ServerCluster, tls: ServerTls | None) -> str:
