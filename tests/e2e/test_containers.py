@@ -50,7 +50,7 @@ def stack() -> Iterator[Stack]:
     finally:
         if stack.left():
             stack.down()
-        remove_images(SERVICES)
+        remove_images([*SERVICES, "secrets"])
 
 
 @pytest.fixture
