@@ -64,6 +64,12 @@ def test_compose_has_the_services_of_the_contract() -> None:
         assert service["cap_drop"] == ["ALL"]
 
 
+def test_no_two_services_build_the_same_image() -> None:
+    """Compose 2 builds all at once, and the second to name an image fails."""
+    built = [service["image"] for service in COMPOSE["services"].values() if "build" in service]
+    assert len(built) == len(set(built))
+
+
 @pytest.mark.parametrize("role", Role)
 def test_compose_hands_on_every_setting_that_a_service_reads(role: Role) -> None:
     module = f"taskflow_{role.replace('-', '_')}.settings"

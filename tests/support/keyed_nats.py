@@ -24,8 +24,9 @@ from taskflow.cli.dev.places import free_port
 class KeyedNats:
     """The server, and what each role needs to be let in. `home` holds the secrets."""
 
-    def __init__(self, home: Path, *, tls: bool = False) -> None:
+    def __init__(self, home: Path, *, tls: bool = False, host: str = "127.0.0.1") -> None:
         self.home = home
+        self.host = host
         self.port = free_port()
         self.settings = SecretsSettings(
             nats_hosts=("127.0.0.1",),
@@ -39,7 +40,7 @@ class KeyedNats:
     @property
     def url(self) -> str:
         """How clients reach it."""
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self.host}:{self.port}"
 
     @property
     def log(self) -> str:
@@ -53,7 +54,7 @@ class KeyedNats:
         monitor = str(free_port())
         with (self.home / "log").open("ab") as log:
             self._process = spawn(
-                [str(program), "-c", config, "-a", "127.0.0.1", "-p", str(self.port), "-m", monitor],
+                [str(program), "-c", config, "-a", self.host, "-p", str(self.port), "-m", monitor],
                 env=os.environ, output=log.fileno(), death_signal=signal.SIGTERM, cwd=self.home,
             )  # fmt: skip
         wait_until_sync(self._greets, "nats-server greets", 20)
@@ -84,13 +85,13 @@ class KeyedNats:
     def _greets(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log
-        return greets("127.0.0.1", self.port)
+        return greets(self.host, self.port)
 
 
 @contextmanager
-def keyed_nats(home: Path, *, tls: bool = False) -> Iterator[KeyedNats]:
-    """The server, running."""
-    server = KeyedNats(home, tls=tls)
+def keyed_nats(home: Path, *, tls: bool = False, host: str = "127.0.0.1") -> Iterator[KeyedNats]:
+    """The server, running. Its certificate names 127.0.0.1, whichever address of this machine it listens on."""
+    server = KeyedNats(home, tls=tls, host=host)
     server.start()
     try:
         yield server

@@ -98,7 +98,7 @@ def engine_answers(*more: str) -> bool:
                     engine.images.get(image)
                 except ImageNotFound:
                     engine.images.pull(image)
-        except DockerException:
+        except (DockerException, OSError):  # also those of requests
             return False
     return True
 

@@ -58,9 +58,17 @@ async def publish_control(bus: Bus, command: str, body: dict[str, Any]) -> None:
 async def subscribe_control(
     bus: Bus, command: str, act: Callable[[dict[str, Any]], Awaitable[None]]
 ) -> Hearing:
-    """Hear a command."""
+    """Hear a command.
+
+    A worker cannot publish here, but it can have JetStream deliver a message of its own to any subject. Such a message
+    keeps the subject it was stored under, and is not taken for a command.
+    """
+    subject = bus.topology.control_subject(command)
 
     async def heard(message: Msg) -> None:
+        if message.subject != subject:
+            log.error("not a command", subject=message.subject, heard_on=subject)
+            return
         try:
             body = msgspec.json.decode(message.data, type=dict[str, Any])
         except msgspec.DecodeError as error:
@@ -68,4 +76,4 @@ async def subscribe_control(
             return
         await act(body)
 
-    return await bus.subscribe(bus.topology.control_subject(command), heard)
+    return await bus.subscribe(subject, heard)

@@ -85,7 +85,7 @@ class Bus:
         self._said, self._said_at = "", 0.0
         self._refusal = ""  # the last before there was a connection
         self.denied: list[str] = []
-        """What this connection has tried and may not, as NATS words it. It stays: only new rights mend it."""
+        """What this connection has tried and may not, as NATS words it. It stays until there is another connection."""
         self.connections = 0
         """How many there have been: what the server held for an earlier one is gone."""
 
@@ -168,6 +168,7 @@ class Bus:
         """Until a connection stands, and all that is heard is heard on it."""
         while True:
             client = _Client()
+            self.denied = []
             try:
                 await client.connect(
                     **connect_options(self._url, self._login),
@@ -201,7 +202,6 @@ class Bus:
     async def _tell_connected(self) -> None:
         self.connections += 1
         self._refusal = ""
-        self.denied = []
         for act in self._on_connected:
             try:
                 await act()
@@ -226,6 +226,7 @@ class Bus:
             log.warning(event, error=error)
 
     async def _gone(self) -> None:
+        self.denied = []  # not when it is back: by then nats-py has subscribed again, and may have been denied it
         if not self._closing:
             log.warning("NATS connection lost")
 

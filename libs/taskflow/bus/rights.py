@@ -1,7 +1,8 @@
 """Who may say and hear what on the bus: least privilege for each service, made from the topology.
 
 A worker runs code that users bring: it may ask for work, answer it and announce what came of it, but neither change
-streams nor read what others are answered. Replies go to an inbox of the role's own.
+streams nor read what other roles are answered: replies go to an inbox of the role's own. What NATS cannot deny it is told
+in docs/decisions/0024.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Rights(Struct, frozen=True):
 
 
 def rights(topology: Topology, role: Role) -> Rights:
-    """All that a service needs, and no more."""
+    """What a service needs."""
     match role:
         case Role.API:
             publish, subscribe = _api(topology)

@@ -6,10 +6,11 @@ configuration of NATS, which follows from the keys and the topology, is written 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -41,9 +42,22 @@ class SecretsSettings(BusNames, frozen=True, kw_only=True):
 def write_secrets(settings: SecretsSettings, folder: Path, mount: str) -> list[str]:
     """Write what is missing; tells what was done, a line each, and no secret."""
     cabinet = _Cabinet(folder)
-    _write_passwords(cabinet, settings)
-    _write_bus(cabinet, settings, mount)
+    with _alone(folder / "nats"):
+        _write_passwords(cabinet, settings)
+        _write_bus(cabinet, settings, mount)
     return cabinet.told
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One at a time: two that make keys at once would not agree."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 class _Cabinet:
@@ -58,7 +72,7 @@ class _Cabinet:
         with suppress(FileNotFoundError):
             if held := self.read(name).strip():
                 return held
-        made = make()
+        made = make().strip()
         self._write(name, made, "made", mode)
         return made
 
@@ -97,6 +111,7 @@ def _write_passwords(cabinet: _Cabinet, settings: SecretsSettings) -> None:
     url = f"postgres://{account}@{settings.postgres_host}:5432/{quote(settings.postgres_db, safe='')}"
     for name in READERS_OF_DATABASE:
         cabinet.put(f"{name}/database-url", url)
+    cabinet.keep("postgres/superuser-password", lambda: secrets.token_urlsafe(24), 0o644)
     cabinet.keep("api/secret-key", lambda: secrets.token_urlsafe(48))
 
 

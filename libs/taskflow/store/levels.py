@@ -20,10 +20,14 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*_*.sql"))
 
 
+def number(path: Path) -> int:
+    """The number of a migration."""
+    return int(path.name.partition("_")[0])
+
+
 def level(folder: Path) -> int:
     """The number of the newest migration, of either kind."""
-    every = [*files(folder), *files(folder / POST)]
-    return max((int(path.name.partition("_")[0]) for path in every), default=0)
+    return max((number(path) for path in (*files(folder), *files(folder / POST))), default=0)
 
 
 @cache

@@ -21,7 +21,7 @@ import asyncpg
 from taskflow.domain.errors import Unavailable
 from taskflow.kit.logging import get_logger
 from taskflow.store.errors import translated
-from taskflow.store.levels import POST, files, level, migrations_dir
+from taskflow.store.levels import POST, files, migrations_dir, number
 from taskflow.store.partitions import ensure_ranges_ahead
 
 log = get_logger(__name__)
@@ -42,7 +42,7 @@ class OldProgramsRun(Exception):
 async def migrate(database_url: str, *, post: bool = False, folder: Path | None = None) -> None:
     """Apply what is missing, then make the ranges of ids that will be needed soon.
 
-    With `post` also the post migrations; `OldProgramsRun` if a program is connected that is older than the newest of them.
+    With `post` also the post migrations; `OldProgramsRun` if a program is connected that does not know the newest of them.
     """
     folder = folder or migrations_dir()
     with translated():
@@ -51,26 +51,29 @@ async def migrate(database_url: str, *, post: bool = False, folder: Path | None 
             fresh = await conn.fetchval(IS_FRESH)
             waiting = [] if fresh else await _waiting(conn, folder)
             if post and waiting:
-                await _refuse_old_programs(conn, folder)
+                await _refuse_old_programs(conn, max(number(path) for path in waiting))
             await run_dbmate(database_url, "--no-dump-schema", "migrate", folder=folder, post=post or fresh)
             await ensure_ranges_ahead(conn)
         finally:
             await conn.close()
     if waiting and not post:
-        log.info("post migrations wait until all programs are of this version", waiting=waiting)
+        log.info(
+            "post migrations wait until all programs are of this version",
+            waiting=[path.name for path in waiting],
+        )
 
 
-async def _waiting(conn: asyncpg.Connection, folder: Path) -> list[str]:
+async def _waiting(conn: asyncpg.Connection, folder: Path) -> list[Path]:
     """Post migrations that are not applied."""
     applied = {row["version"] for row in await conn.fetch(APPLIED)}
-    return [path.name for path in files(folder / POST) if path.name.partition("_")[0] not in applied]
+    return [path for path in files(folder / POST) if path.name.partition("_")[0] not in applied]
 
 
-async def _refuse_old_programs(conn: asyncpg.Connection, folder: Path) -> None:
-    known = level(folder)
+async def _refuse_old_programs(conn: asyncpg.Connection, newest: int) -> None:
+    """Those that do not know the newest migration that waits, or do not say which they know."""
     told = [row["application_name"] for row in await conn.fetch(PROGRAMS)]
-    if old := [name for name in told if int(name.rpartition("/")[2]) < known]:
-        raise OldProgramsRun(f"these programs know an older schema than {known}: {', '.join(old)}")
+    if old := [name for name in told if int(name.partition("/")[2] or 0) < newest]:
+        raise OldProgramsRun(f"connected are programs that do not know migration {newest}: {', '.join(old)}")
 
 
 IS_FRESH = """-- store.migrate.is_fresh
@@ -79,7 +82,7 @@ APPLIED = """-- store.migrate.applied
 SELECT version FROM schema_migrations"""
 PROGRAMS = """-- store.migrate.programs
 SELECT DISTINCT application_name FROM pg_stat_activity
-WHERE datname = current_database() AND application_name ~ '^taskflow-[a-z-]+/[0-9]+$'
+WHERE datname = current_database() AND application_name ~ '^taskflow-[a-z-]+(/[0-9]+)?$'
 ORDER BY application_name"""
 
 

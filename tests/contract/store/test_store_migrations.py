@@ -107,6 +107,10 @@ async def test_what_takes_away_waits_until_no_older_program_is_connected(bare_ur
         with pytest.raises(OldProgramsRun, match=f"taskflow-worker/{known_level()}"):
             await migrate(bare_url, post=True, folder=later)
         assert await noted(conn)
+    unnamed = await asyncpg.connect(bare_url, server_settings={"application_name": "taskflow-api"})
+    with pytest.raises(OldProgramsRun, match="taskflow-api"):  # says no level: older than all
+        await migrate(bare_url, post=True, folder=later)
+    await unnamed.close()
     admin = await asyncpg.connect(
         bare_url, server_settings={"application_name": f"taskflow-worker/{known_level() + 2}"}
     )
