@@ -233,6 +233,24 @@ def test_a_worker_with_anothers_key_says_so_and_is_not_ready(services: Services)
     assert "NATS denies us this" in services.log(Role.WORKER)
 
 
+def test_an_api_with_anothers_key_takes_tasks_and_says_what_it_is_denied(
+    services: Services, system: System
+) -> None:
+    """It needs no NATS to take tasks, so it stays ready; the healer rings what it may not ring."""
+    assert services.end(Role.API) == 0
+    services.start(Role.API, keyed_as=Role.DLQ_CONSUMER)
+    wait_until_sync(lambda: services.ready(Role.API)[0], "the api is ready", 30)
+    task = system.submit("demo")
+
+    def said() -> bool:
+        return str(services.ready(Role.API)[1]["nats"]).startswith("NATS denies: ")
+
+    wait_until_sync(said, "it says what it is denied", 15)
+    assert services.ready(Role.API)[0]
+    assert "NATS denies us this" in services.log(Role.API)
+    assert system.wait(task["id"], 60)["status"] == "completed"
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
