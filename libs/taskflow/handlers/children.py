@@ -93,6 +93,8 @@ class Children:
             await asyncio.wait(set(self._partings))
         for child in list(self._living):
             await child.end(0)
+            if child.exited.done():  # the callback that says so may come a turn of the loop later
+                self._forget(child)
 
     def _started(self) -> ChildProcess:
         if self._idle and len(self._living) >= self._slots:
