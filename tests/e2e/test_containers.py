@@ -98,6 +98,9 @@ def test_containers_have_no_rights(stack: Stack) -> None:
         assert found["HostConfig"]["ReadonlyRootfs"], service
         assert found["HostConfig"]["CapDrop"] == ["ALL"], service
         assert not found["HostConfig"]["Privileged"], service
+    labels = stack.inspect(stack.containers("api")[0])["Config"]["Labels"]
+    assert labels["org.opencontainers.image.title"] == "taskflow-api"
+    assert labels["org.opencontainers.image.licenses"] == "MIT"
 
 
 def test_each_service_sees_its_own_secrets_alone(stack: Stack) -> None:
