@@ -1,17 +1,18 @@
 """Keys of NATS: an Ed25519 pair per program, of which the server knows the public half alone (ADR-14, nkeys).
 
 A seed reads `SU...`, its public key `U...`: base32 of a prefix, the 32 bytes and a CRC-16, as `nk -gen user` writes them.
-Own code, because the package `nkeys` comes without a wheel; see docs/decisions/0023.
+Own code, because the package `nkeys` comes without a wheel; see docs/decisions/0023. `cryptography` is loaded only where
+there is a key: a program without one should not pay for it.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _SEED = 18 << 3  # "S"
 _USER = 20 << 3  # "U"
@@ -35,6 +36,8 @@ class KeyPair(NamedTuple):
 
 def make_seed() -> str:
     """The seed of a new user's key."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     return _encode(
         bytes([_SEED | _USER >> 5, (_USER & 31) << 3]) + Ed25519PrivateKey.generate().private_bytes_raw()
     )
@@ -45,9 +48,10 @@ def key_pair(seed: str) -> KeyPair:
     raw = _decode(seed.strip())
     if len(raw) != 2 + _KEY_BYTES or raw[0] & 0xF8 != _SEED or (raw[0] & 7) << 5 | raw[1] >> 3 != _USER:
         raise BadSeed("expected the seed of a user's nkey, SU and 56 more of A-Z 2-7")
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     private = Ed25519PrivateKey.from_private_bytes(raw[2:])
-    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return KeyPair(_encode(bytes([_USER]) + public), private)
+    return KeyPair(_encode(bytes([_USER]) + private.public_key().public_bytes_raw()), private)
 
 
 def _encode(raw: bytes) -> str:
