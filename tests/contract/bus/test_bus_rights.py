@@ -13,6 +13,7 @@ import pytest
 from nats.js.api import ConsumerConfig
 from structlog.testing import capture_logs
 from tests.contract.bus.hands import bells
+from tests.support import leaks
 from tests.support.keyed_nats import KeyedNats, keyed_nats
 from tests.support.systems import ROOT
 from tests.support.waiting import wait_until
@@ -104,8 +105,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedNats]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_running(server: KeyedNats) -> None:
-    """The server of this module may stay."""
+def nothing_left_running(server: KeyedNats) -> Iterator[None]:
+    """The server of this module may stay, and nothing else."""
+    before = leaks.running()
+    yield
+    leaks.check_none_left(before)
 
 
 def table() -> list[tuple[str, str, set[Role]]]:
