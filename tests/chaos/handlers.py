@@ -28,7 +28,7 @@ def among_others(stage: Stage, bad: dict[str, Any], seconds: float) -> Among:
     slots = int(HOUSE["WORKER_CONCURRENCY"])
     assert slots == NEIGHBOURS + 1
     naps = stage.naps(2 * slots - 1, seconds, priority="critical")
-    until(lambda: stage.books.statuses(naps) == {"running": len(naps)}, "all slots are busy", 15)
+    stage.books.until_all("running", naps, 15)
     (bad_id,) = stage.submit([{"priority": "critical", **bad}])
     where = "SELECT w.pid FROM tasks t JOIN workers w ON w.id = t.worker_id WHERE t.id = $1"
     found = until(lambda: stage.books.rows(where, bad_id), "the bad one is claimed", 10)

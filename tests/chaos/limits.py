@@ -79,7 +79,7 @@ def postgres_full(stage: Stage) -> None:
     _do(stage, *_DISK, *hooks)
     (later,) = stage.submit([{"type": "echo", "delay_seconds": stage.lease * 2 + 3}])
     single = stage.naps(12, 2.0, max_attempts=1, priority="critical")
-    wait_until_sync(lambda: stage.books.statuses(single) == {"running": 12}, "the long ones run", 10)
+    stage.books.until_all("running", single, 10)
     ids = stage.naps(stage.tasks(2_000), 0.05)
     with stage.load(NAP, callers=3) as load:
         load.until_accepted(20)
@@ -154,7 +154,7 @@ def _with_skewed_clock(stage: Stage, seconds: float) -> None:
     """A backlog waits behind slow tasks for two looks of the healer; then its doorbells are deleted."""
     with _skewed(stage, seconds):
         slow = stage.naps(22, 300, priority="critical", timeout_seconds=400)
-        wait_until_sync(lambda: stage.books.statuses(slow) == {"running": 22}, "all slots are busy", 15)
+        stage.books.until_all("running", slow, 15)
         ids = stage.naps(stage.tasks(6_000), 0.01)
         due = stage.submit([{"type": "echo", "delay_seconds": 2}] * 20)
         stage.lasting(10.5, "the backlog waits")

@@ -91,7 +91,7 @@ def healthy_backlog(stage: Stage) -> None:
     with stage.extra("taskflow_scheduler") as second:
         until(lambda: "scheduler starts" in second.log(), "the second scheduler is up", 30)
         slow = stage.naps(22, seconds, priority="critical", timeout_seconds=120)
-        until(lambda: stage.books.statuses(slow) == {"running": 22}, "all slots are busy", 15)
+        stage.books.until_all("running", slow, 15)
         ids = stage.submit([{"type": "echo"}] * stage.tasks(100_000))
         stage.damage()
         stage.books.until_all("completed", slow, seconds + 15)
@@ -114,7 +114,7 @@ def postgres_killed(stage: Stage) -> None:
     pids = stage.kept_pids()
     ids = stage.naps(stage.tasks(4_000), 0.1)
     single = stage.naps(5, 5.0, max_attempts=1, priority="critical")
-    until(lambda: stage.books.statuses(single) == {"running": 5}, "the long ones run", 10)
+    stage.books.until_all("running", single, 10)
     with stage.load(NAP, callers=3) as load:
         load.until_accepted(30)
         for place, number in enumerate(itertools.cycle((signal.SIGQUIT, signal.SIGKILL))):
@@ -142,7 +142,7 @@ def postgres_stands_still(stage: Stage) -> None:
     pids = stage.kept_pids()
     postgres = stage.system.facts()["pids"]["postgres"]
     ids = stage.naps(12, stage.lease * 2.5 + 3, max_attempts=1)
-    until(lambda: stage.books.statuses(ids) == {"running": 12}, "all run", 10)
+    stage.books.until_all("running", ids, 10)
     held = [postgres, *(row["pid"] for row in stage.books.rows(f"SELECT pid {CLIENTS}"))]
     for pid in held:
         _signal(pid, signal.SIGSTOP)
@@ -191,7 +191,7 @@ def _away(stage: Stage, servers: Sequence[OwnServer], statuses: set[int]) -> Non
     seconds = stage.lease * 2.2 if stage.short else 20.0
     pids = stage.kept_pids()
     single = stage.naps(12, seconds + 2, max_attempts=1, timeout_seconds=120)
-    until(lambda: stage.books.statuses(single) == {"running": 12}, "the long ones run", 10)
+    stage.books.until_all("running", single, 10)
     ids = stage.naps(stage.tasks(4_000), 0.05)
     with stage.load(NAP, callers=3, pause=0.05) as load:
         load.until_accepted(20)

@@ -18,6 +18,7 @@ from tests.support.waiting import wait_until_sync
 
 BATCH = 10_000
 T = TypeVar("T")
+_LOG_BEFORE_CHARS = 4_000
 LIVE = ("scheduled", "queued", "running", "retrying")
 
 
@@ -38,6 +39,7 @@ class Stage:
         self.notes: dict[str, Any] = {}
         self.log = since(system.log)
         """What the processes of `dev` have logged since the cell began."""
+        self._log_before_chars = len(system.log())
         self.damaged_at = time.time()
         self._accepted_before = frozenset(system.accepted)
 
@@ -128,6 +130,10 @@ class Stage:
     ) -> AbstractContextManager[Extra]:
         """One more service beside those of `dev`, with the settings of the cell; it ends with one of `codes`."""
         return extra_service(self.system, module, codes=codes, **{**self.cell.settings, **settings})
+
+    def log_before(self) -> str:
+        """The last that was logged before the cell began: cells of one kind share a system."""
+        return self.system.log()[: self._log_before_chars][-_LOG_BEFORE_CHARS:]
 
     def kept_pids(self) -> dict[str, Any]:
         """The pids of all services, to be compared later: nobody exits for what happens to others."""

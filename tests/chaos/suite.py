@@ -101,7 +101,7 @@ class Suite:
             judge(stage, verdict)
         finally:
             if not verdict.passed:
-                verdict.log = stage.log()
+                verdict.log = f"{stage.log_before()}\n--- the cell begins ---\n{stage.log()}"
                 if self._logs is not None:
                     (self._logs / f"{cell.name.replace(' ', '-').replace('/', '-')}.log").write_text(
                         verdict.log

@@ -112,7 +112,7 @@ def rolling_restart(stage: Stage) -> None:
     long, long_seconds = 8, 7.0
     outlast = stage.naps(long, long_seconds, priority="critical")
     single = stage.naps(4, long_seconds, priority="critical", max_attempts=1)
-    until(lambda: stage.books.statuses([*outlast, *single]) == {"running": long + 4}, "the long ones run", 15)
+    stage.books.until_all("running", [*outlast, *single], 15)
     ids = stage.naps(stage.tasks(4_000), 0.1)
     with stage.load(NAP) as load:
         load.until_accepted(20)

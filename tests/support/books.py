@@ -116,8 +116,18 @@ class Books(NamedTuple):
             return last == {status: len(ids)}
 
         with suppress(AssertionError):
-            wait_until_sync(there, f"{len(ids)} are {status}", seconds, interval=0.2)
-        assert last == {status: len(ids)}, last
+            wait_until_sync(there, f"{len(ids)} are {status}", seconds, interval=0.1)
+        assert last == {status: len(ids)}, (last, self._others(status, ids))
+
+    def _others(self, status: str, ids: list[str]) -> list[str]:
+        """Of those in another status, the first few: what became of them."""
+        found = self.rows(
+            "SELECT t.id, t.status, t.version, t.created_at, t.rung_at, t.started_at, t.finished_at, t.worker_id, "
+            "e.status AS try, left(e.error::text, 500) AS error, clock_timestamp() AS seen_at "
+            "FROM tasks t LEFT JOIN executions e ON e.task_id = t.id "
+            "WHERE t.id = ANY($1::uuid[]) AND t.status <> $2 ORDER BY t.id LIMIT 5", ids, status,
+        )  # fmt: skip
+        return [", ".join(f"{key} {value}" for key, value in row.items()) for row in found]
 
     def running_on(self, pid: int) -> list[str]:
         """The tasks that run on the worker process of that pid."""

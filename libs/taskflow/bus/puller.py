@@ -210,8 +210,16 @@ class Puller:
             reason=headers.get("Description", "").strip(),
         )
         self.missing = True
-        if self._retry is None or self._retry.done():
-            self._retry = asyncio.create_task(self._revive(), name=f"puller.revive.{self._consumer}")
+        self._begin_revival()
+
+    def _begin_revival(self) -> None:
+        """Unless one is under way. One that broke off is told of: a deaf puller must not go unnoticed."""
+        if self._retry is not None:
+            if not self._retry.done():
+                return
+            if not self._retry.cancelled() and (error := self._retry.exception()):
+                log.error("reviving a pull broke off", consumer=self._consumer, exc_info=error)
+        self._retry = asyncio.create_task(self._revive(), name=f"puller.revive.{self._consumer}")
 
     async def _revive(self) -> None:
         """503 also means that a leader is being elected: never give up."""
@@ -236,7 +244,10 @@ class Puller:
 
     async def check(self, reconnected: bool) -> None:
         """A pull whose heartbeats stopped is gone (a leader lost), and so is one of an earlier connection: ask again."""
-        if self.missing or self._stopped:
+        if self._stopped:
+            return
+        if self.missing:  # refused once more while the last revival was ending
+            self._begin_revival()
             return
         silent = time.monotonic() - self.seen_at > 2 * self._heartbeat_seconds
         if self._lost or (self.outstanding and (silent or reconnected)):
@@ -277,7 +288,10 @@ class Watch:
             reconnected = connection != self._bus.connections
             connection = self._bus.connections
             for puller in self._pullers:
-                await puller.check(reconnected)
+                try:
+                    await puller.check(reconnected)
+                except Exception:  # without this watch a lost pull would be lost for good
+                    log.exception("a pull was not looked after")
 
 
 def _heartbeat_seconds(park_seconds: float) -> float:

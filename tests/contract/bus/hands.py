@@ -34,6 +34,7 @@ class Hands:
         self._bus = bus
         self.taken: list[Delivery] = []
         self.misses = 0
+        self.breaks_off = False
         self.puller = Puller(
             bus,
             stream=bus.topology.stream,
@@ -45,6 +46,8 @@ class Hands:
 
     async def _make(self) -> None:
         self.misses += 1
+        if self.breaks_off:
+            raise ValueError("a fault of ours")
         await ensure_task_consumer(self._bus, Lane.NORMAL, "default")
 
     @property

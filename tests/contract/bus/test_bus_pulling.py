@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
+import pytest
 from tests.contract.bus.hands import STAMP, bells, pulling
 from tests.support.waiting import wait_until
 
@@ -169,6 +170,22 @@ async def test_pulling_goes_on_after_the_consumer_was_deleted(bus: Bus, topology
         await hands.hold(1, "it came through the consumer made anew", 5)
         assert hands.misses >= 1
         await hands.ack_all()
+
+
+async def test_pulling_goes_on_though_making_the_consumer_anew_broke_off(
+    bus: Bus, topology: Topology, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with pulling(bus) as hands:
+        hands.breaks_off = True
+        await wait_until(lambda: hands.puller.outstanding > 0, "a pull is parked")
+        await bus.jetstream.delete_consumer(topology.stream, topology.task_consumer(Lane.NORMAL, "default"))
+        await wait_until(lambda: hands.misses, "it was tried")
+        hands.breaks_off = False
+        [bell] = bells(1)
+        await ring(bus, [bell])
+        await hands.hold(1, "it came through the consumer made anew", 5)
+        await hands.ack_all()
+    assert "a fault of ours" in capsys.readouterr().out, "that it broke off is told"
 
 
 async def test_pulling_goes_on_after_the_stream_was_deleted_and_made_anew(

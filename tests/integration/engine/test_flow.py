@@ -78,7 +78,7 @@ def test_cancels_race_with_everything(system: System, truth: Books) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = dict(pool.map(race, plan))
     children = system.submit_many([{"type": "nap_in_child", "payload": {"seconds": 30}}] * 4)
-    wait_until_sync(lambda: truth.statuses(children) == {"running": 4}, "four run in children", 10)
+    truth.until_all("running", children, 10)
     for task_id in children:
         answers[task_id] = system.http.post(f"/api/v1/tasks/{task_id}/cancel").status_code
     ids = [*others, *answers]

@@ -33,7 +33,7 @@ def begin(system: System, type_: str, path: Path, **fields: object) -> dict[str,
     """Submit a handler that gets stuck beside ten others, and wait until it is."""
     neighbours = [{"type": "nap", "payload": {"seconds": 4}, "queue": QUEUE} for _ in range(10)]
     ids = system.submit_many(neighbours)
-    wait_until_sync(lambda: books(system).statuses(ids) == {"running": 10}, "the neighbours run", 20)
+    books(system).until_all("running", ids, 20)
     stuck = system.submit(type_, {"path": str(path)}, queue=QUEUE, max_attempts=1, **fields)
     wait_until_sync(path.exists, "it runs", 10)
     return {"id": stuck["id"], "neighbours": ids}
@@ -102,7 +102,7 @@ def test_a_child_past_its_time_is_killed_while_the_loop_is_blocked(
     system: System, truth: Books, worker: Extra, tmp_path: Path
 ) -> None:
     child = system.submit("nap_in_child", {"seconds": 60}, queue=QUEUE, timeout_seconds=3, max_attempts=1)
-    wait_until_sync(lambda: truth.statuses([child["id"]]) == {"running": 1}, "the child runs", 10)
+    truth.until_all("running", [child["id"]], 10)
     body = {"seconds": 9, "path": str(tmp_path / "pid")}
     blocker = system.submit("blocks_loop", body, queue=QUEUE)
     assert system.wait(blocker["id"])["result"] == "at last"
