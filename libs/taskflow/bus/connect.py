@@ -21,8 +21,15 @@ from taskflow.bus.errors import BusAway, translated
 from taskflow.bus.login import KeyedClient, Login, connect_options
 from taskflow.bus.topology import Topology
 from taskflow.kit.logging import get_logger
+from taskflow.kit.metrics import counter, gauge
 
 log = get_logger(__name__)
+
+CONNECTED = gauge("taskflow_nats_connected", "1 while this process is connected to NATS.")
+LOST = counter(
+    "taskflow_nats_connections_lost_total", "Connections to NATS that ended though nobody closed them."
+)
+DENIED = counter("taskflow_nats_denied_total", "Actions that NATS denied this process.")
 
 PING_SECONDS = 2
 """A connection that has not answered the last two pings is dead, whatever the kernel believes of it."""
@@ -200,6 +207,7 @@ class Bus:
         await self._tell_connected()
 
     async def _tell_connected(self) -> None:
+        CONNECTED.set(1)
         self.connections += 1
         self._refusal = ""
         for act in self._on_connected:
@@ -216,6 +224,7 @@ class Bus:
                 self._refusal = _refusal(error) or self._refusal
             self._say("NATS says", repr(error))
         elif (what := said[len("permissions violation for ") :]) not in self.denied:
+            DENIED.inc()
             self.denied = [*self.denied[-DENIED_MAX + 1 :], what]
             log.error("NATS denies us this", action=what, role=self._login.role if self._login else None)
 
@@ -227,7 +236,9 @@ class Bus:
 
     async def _gone(self) -> None:
         self.denied = []  # not when it is back: by then nats-py has subscribed again, and may have been denied it
+        CONNECTED.set(0)
         if not self._closing:
+            LOST.inc()
             log.warning("NATS connection lost")
 
     async def _closed(self) -> None:

@@ -11,8 +11,18 @@ from taskflow.bus.connect import Bus
 from taskflow.bus.errors import NO_STREAM, StreamMissing, translated
 from taskflow.bus.topology import STAMP_HEADER
 from taskflow.kit.logging import get_logger
+from taskflow.kit.metrics import gauge
 
 log = get_logger(__name__)
+
+MESSAGES = gauge("taskflow_jetstream_stream_messages", "Messages a stream holds.", ["stream", "discard"])
+BYTES = gauge("taskflow_jetstream_stream_bytes", "What a stream holds.", ["stream", "discard"])
+BYTES_MAX = gauge(
+    "taskflow_jetstream_stream_limit_bytes",
+    "What a stream may hold; `discard`: what goes once it is full, the `old` messages or the `new`.",
+    ["stream", "discard"],
+)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -35,6 +45,10 @@ async def _ensure_stream(bus: Bus, config: StreamConfig) -> bool:
         log.info("stream made", stream=config.name)
         return True
     have = info.config
+    labels = (config.name, str(config.discard and config.discard.value))
+    MESSAGES.labels(*labels).set(info.state.messages)
+    BYTES.labels(*labels).set(info.state.bytes)
+    BYTES_MAX.labels(*labels).set(have.max_bytes or 0)
     same = all(
         (getattr(have, field) or None) == getattr(config, field)
         for field in ("subjects", "max_bytes", "max_age", "max_msg_size", "num_replicas", "discard")

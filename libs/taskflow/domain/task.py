@@ -114,6 +114,10 @@ class Claimed(Struct, gc=False):
     worker_id: str
     tags: list[str] = []
     metadata: str = "{}"
+    waited_seconds: float = 0.0
+    """How long it was queued, by PostgreSQL's clock."""
+    begun_at: float = 0.0
+    """When its worker began, by its own clock (`time.monotonic`)."""
 
 
 class Moved(Struct, frozen=True, array_like=True, gc=False):

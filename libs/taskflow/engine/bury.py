@@ -20,6 +20,7 @@ from taskflow.bus.streams import ensure_dlq_consumer
 from taskflow.domain.dead_letter import DeadLetter, Notice
 from taskflow.domain.errors import Unavailable
 from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.meters import HANDLED
 from taskflow.kit.batcher import Batcher
 from taskflow.kit.logging import get_logger
 from taskflow.store import dead_letters
@@ -100,6 +101,7 @@ class Undertaker:
             stamped = await self._line.run(lambda conn: dead_letters.stamp_letters(conn, prints))
             for letter_id in stamped:
                 letter = letters[letter_id]
+                HANDLED.labels(letter.reason).inc()
                 log.warning(
                     "dead letter",
                     dead_letter_id=letter_id,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from taskflow.domain.task import Claimed
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.heaps import Entry
 from taskflow.engine.intake import Intake
+from taskflow.engine.meters import BatchMeter, measure_waits
 from taskflow.engine.slots import Identity, Slots
 from taskflow.kit.logging import get_logger
 from taskflow.store import doorbells, moves, workers
@@ -60,6 +62,7 @@ class Claimer:
         self._woken = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
+        self._meter = BatchMeter("claim")
         self.claiming: frozenset[str] = frozenset()
 
     def wake(self) -> None:
@@ -102,9 +105,12 @@ class Claimer:
         self._settled.clear()
         self.claiming = frozenset(ids)
         try:
+            began = time.monotonic()
             won, moved = await self._line.run(
                 lambda conn: moves.claim_tasks(conn, worker_id, ids, self._types())
             )
+            self._meter(len(ids), time.monotonic() - began)
+            measure_waits(won)
             for task in won:
                 self._executor.start(task)
             self._dispatcher.tell(moved)

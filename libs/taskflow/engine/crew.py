@@ -23,6 +23,7 @@ from taskflow.engine.give_up import give_up
 from taskflow.engine.heal import unpark
 from taskflow.engine.intake import Intake
 from taskflow.engine.lines import LineKeeper
+from taskflow.engine.meters import BUSY, FETCHING, SLOTS
 from taskflow.engine.reconcile import Reconciler
 from taskflow.engine.record import Recorder
 from taskflow.engine.slots import Identity, Slots
@@ -94,6 +95,9 @@ class Crew:
         )
         self._heart = self._made_heart()
         self._reconciler = self._made_reconciler(parts)
+        SLOTS.set(parts.slots.total)
+        BUSY.set_function(lambda: parts.slots.busy)
+        FETCHING.set_function(lambda: self._intake.fetching and self._heart.lease_live)
 
     def _made_claimer(self) -> Claimer:
         return Claimer(

@@ -17,6 +17,7 @@ from taskflow.bus.connect import Bus
 from taskflow.bus.publisher import Doorbell, LeastSlots, publish_notice, ring
 from taskflow.domain.dead_letter import Notice
 from taskflow.domain.task import Moved
+from taskflow.engine.meters import BatchMeter
 from taskflow.kit.batcher import Batcher, Full, Verdict
 from taskflow.kit.logging import get_logger
 
@@ -34,7 +35,12 @@ class Dispatcher:
         self._bus = bus
         self._least_slots = least_slots
         self._doorbells: Batcher[Doorbell, None] = Batcher(
-            self._ring, verdict=_give_up, items_max=5_000, pending_max=DOORBELLS_MAX, flights=2
+            self._ring,
+            verdict=_give_up,
+            items_max=5_000,
+            pending_max=DOORBELLS_MAX,
+            flights=2,
+            on_trip=BatchMeter("ring"),
         )
         self._notices: Batcher[Notice, None] = Batcher(
             self._publish_notices, verdict=_give_up, items_max=500, pending_max=DOORBELLS_MAX

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from taskflow.domain.attempt import Cancelled, Outcome, Released
 from taskflow.domain.task import Claimed
 from taskflow.engine.lines import LineKeeper
+from taskflow.engine.meters import measure_run
 from taskflow.engine.record import Recorder
 from taskflow.engine.slots import Slots
 from taskflow.handlers.runner import Runner
@@ -56,6 +58,7 @@ class Executor:
         """Begin an attempt; its slot is busy from now on."""
         self._slots.busy += 1
         self._slots.held += 1
+        task.begun_at = time.monotonic()
         self.held[(task.id, task.version)] = task
         self._idle.clear()
         if task.losses:
@@ -95,6 +98,7 @@ class Executor:
         """A handler has ended: its slot is free, what it came to is to be recorded, after what it said."""
         self._slots.busy -= 1
         self._on_free()
+        measure_run(task, time.monotonic() - task.begun_at)
         if isinstance(outcome, BaseException):
             self._fail(outcome)
         elif self._lines.pending(task):

@@ -18,6 +18,7 @@ from taskflow.bus.streams import ensure_task_consumer
 from taskflow.domain.task import Lane
 from taskflow.engine.demand import Demand
 from taskflow.engine.heaps import Entry, Heap
+from taskflow.engine.meters import DELIVERED, GIVEN_BACK
 from taskflow.kit.logging import get_logger
 
 log = get_logger(__name__)
@@ -31,6 +32,7 @@ BUSY_DELAYS_SECONDS = {Lane.CRITICAL: 0.01, Lane.HIGH: 0.02, Lane.NORMAL: 0.05, 
 
 Short for the urgent: when every worker is full, this is what it waits beside the next slot that frees.
 """
+_FIRST, _AGAIN = DELIVERED.labels("false"), DELIVERED.labels("true")
 QUIET_SECONDS = 0.02
 """The pulls of quiet queues are parked so long for each of them, that they cost next to nothing however many there are."""
 
@@ -137,6 +139,7 @@ class Intake:
         """
         for entry in {id(entry.delivery): entry for entry in entries}.values():
             delay = BUSY_DELAYS_SECONDS[Lane(entry.lane)] if delay_seconds is None else delay_seconds
+            GIVEN_BACK.inc()
             await entry.delivery.nak(delay)
 
     def doubtful(self) -> list[Entry]:
@@ -220,6 +223,7 @@ class Intake:
 
     def _delivered(self, lane: int, queue: str, delivery: Delivery) -> None:
         self._demands[lane].delivered(queue, len(delivery.ids))
+        (_AGAIN if delivery.deliveries > 1 else _FIRST).inc()
         if not delivery.ids or queue in self.paused or not self._open:
             self._refuse(delivery, lane)
             return

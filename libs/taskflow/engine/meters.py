@@ -1,12 +1,61 @@
-"""What the engine counts, in this process since its start. Names and labels are what operators build on.
+"""What the engine counts and measures, in this process since its start. Names and labels are what operators build on.
 
-Told of in docs/guides/operations.md; what is known of the whole system is told by the scheduler alone (`rounds`).
+Told of in docs/guides/metrics.md, which a test compares with what is here. What is known of the whole system is told by
+the scheduler alone (`rounds`, `census`).
+
+Queues and types are named by callers: of both only the first few hundred are told by name, the rest is `other`. Hot paths
+count a batch at a time.
 """
 
 from __future__ import annotations
 
-from taskflow.kit.metrics import counter
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
+from taskflow.domain.task import LANE_NAMES, Claimed
+from taskflow.kit.metrics import Bounded, counter, gauge, histogram
+
+NAMES_MAX = 500
+"""Values of a label that callers name, `other` among them."""
+
+_RUN_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600)
+_WAIT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600)
+_ITEMS_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
+_TRIP_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+_kinds = Bounded(NAMES_MAX)
+_queues = Bounded(NAMES_MAX)
+
+SUBMITTED = counter(
+    "taskflow_tasks_submitted_total", "Tasks that were accepted.", ["queue", "type", "priority"]
+)
+ATTEMPTS = counter(
+    "taskflow_attempts_total", "Attempts whose end was recorded.", ["queue", "type", "outcome"]
+)
+GIVEN_UP = counter(
+    "taskflow_tasks_failed_total",
+    "Tasks that were given up: each has a dead letter.",
+    ["queue", "type", "reason"],
+)
+LETTERS = counter(
+    "taskflow_dead_letters_written_total",
+    "Dead letters that were written.",
+    ["reason"],
+    [("attempts_exhausted",), ("permanent",), ("poison",)],
+)
+RUN = histogram(
+    "taskflow_attempt_duration_seconds",
+    "How long handlers ran, by their worker's clock.",
+    ["queue", "type"],
+    bounds=_RUN_BOUNDS,
+)
+WAIT = histogram(
+    "taskflow_task_wait_seconds",
+    "How long tasks were queued until they were claimed, by PostgreSQL's clock.",
+    ["queue", "priority"],
+    bounds=_WAIT_BOUNDS,
+)
 RESCUED = counter(
     "taskflow_tasks_rescued_total",
     "Running tasks that were taken from their worker: its lease was lost, or their time was over.",
@@ -15,3 +64,74 @@ RESCUED = counter(
 )
 RUNG_AGAIN = counter("taskflow_doorbells_rung_again_total", "Lost doorbells that were rung again.")
 FENCED = counter("taskflow_results_fenced_total", "Late results that changed nothing.")
+DELIVERED = counter(
+    "taskflow_deliveries_total", "Doorbells that the bus delivered to this worker.", ["redelivered"],
+    [("false",), ("true",)],
+)  # fmt: skip
+GIVEN_BACK = counter("taskflow_deliveries_given_back_total", "Doorbells that went back to the bus unclaimed.")
+SLOTS = gauge("taskflow_worker_slots", "How many handlers may run at once in this worker.")
+BUSY = gauge("taskflow_worker_slots_busy", "How many do.")
+FETCHING = gauge(
+    "taskflow_worker_fetching", "1 while every pull of this worker is answered by NATS, and its lease lives."
+)
+HANDLED = counter(
+    "taskflow_dead_letters_handled_total", "Dead letters the dlq-consumer has stamped.", ["reason"],
+    [("attempts_exhausted",), ("permanent",), ("poison",)],
+)  # fmt: skip
+BATCH_ITEMS = histogram(
+    "taskflow_batch_items", "Items that went together in one round trip.", ["batch"], bounds=_ITEMS_BOUNDS
+)
+BATCH_TRIP = histogram(
+    "taskflow_batch_duration_seconds", "How long such a round trip took.", ["batch"], bounds=_TRIP_BOUNDS
+)
+
+
+class Named(Protocol):
+    """What a task is called by: an inserted row, a claim."""
+
+    @property
+    def queue(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+
+
+def count_submitted(rows: Iterable[tuple[str, str, int]]) -> None:
+    """Count new tasks, given as (queue, type, lane)."""
+    for (queue, name, lane), count in Counter(rows).items():
+        SUBMITTED.labels(*_kinds(queue, name), LANE_NAMES[lane]).inc(count)
+
+
+def count_attempts(ends: Iterable[tuple[str, str, str]]) -> None:
+    """Count recorded ends of attempts, given as (queue, type, outcome)."""
+    for (queue, name, outcome), count in Counter(ends).items():
+        ATTEMPTS.labels(*_kinds(queue, name), outcome).inc(count)
+
+
+def count_given_up(tasks: Iterable[tuple[str, str, str]]) -> None:
+    """Count tasks that failed for good, given as (queue, type, reason)."""
+    for (queue, name, reason), count in Counter(tasks).items():
+        GIVEN_UP.labels(*_kinds(queue, name), reason).inc(count)
+        LETTERS.labels(reason).inc(count)
+
+
+def measure_waits(won: Sequence[Claimed]) -> None:
+    """How long these waited until they were claimed."""
+    for task in won:
+        WAIT.observe(task.waited_seconds, *_queues(task.queue), LANE_NAMES[task.lane])
+
+
+def measure_run(task: Claimed, seconds: float) -> None:
+    """How long a handler ran."""
+    RUN.observe(seconds, *_kinds(task.queue, task.type))
+
+
+class BatchMeter:
+    """What a batcher tells of its round trips, under a name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, items: int, seconds: float) -> None:
+        """One round trip with so many items."""
+        BATCH_ITEMS.observe(items, self._name)
+        BATCH_TRIP.observe(seconds, self._name)

@@ -16,7 +16,7 @@ from taskflow.domain.dead_letter import Notice
 from taskflow.domain.decide import Decision, decide
 from taskflow.domain.task import Claimed
 from taskflow.engine.dispatch import Dispatcher
-from taskflow.engine.meters import FENCED
+from taskflow.engine.meters import FENCED, BatchMeter, count_attempts, count_given_up
 from taskflow.kit.batcher import Batcher
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
@@ -58,6 +58,7 @@ class Recorder:
             pending_max=pending_max,
             size=_size,
             on_refused=self._refused,
+            on_trip=BatchMeter("record"),
         )
         self.fenced = 0
 
@@ -111,6 +112,11 @@ class Recorder:
     async def _close(self, stale: list[Record]) -> None:
         closed = await self._line.run(lambda conn: moves.close_executions(conn, stale))
         fenced = [record.task.id for record in stale if (record.task.id, record.task.number) not in closed]
+        count_attempts(
+            (record.task.queue, record.task.type, "cancelled")
+            for record in stale
+            if (record.task.id, record.task.number) in closed
+        )
         self.fenced += len(fenced)
         FENCED.inc(len(fenced))
         if fenced:
@@ -118,7 +124,12 @@ class Recorder:
 
 
 def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Sequence[Record]) -> None:
-    """Send what a commit of records entails."""
+    """Count what a commit of records moved, and send what it entails."""
+    made = [record for record in records if its_move(recorded, record)]
+    count_attempts((record.task.queue, record.task.type, record.decision.execution) for record in made)
+    count_given_up(
+        (record.task.queue, record.task.type, record.decision.bury) for record in made if record.decision.bury
+    )
     dispatcher.tell([item.moved for item in recorded.values()])
     bells = [
         Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)
@@ -127,8 +138,8 @@ def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Seque
     ]
     notices = [
         Notice(record.letter_id, record.task.id, record.task.life, record.task.type, record.task.queue, bury)
-        for record in records
-        if record.letter_id and its_move(recorded, record) and (bury := record.decision.bury)
+        for record in made
+        if record.letter_id and (bury := record.decision.bury)
     ]
     dispatcher.ring(bells)
     dispatcher.notice(notices)

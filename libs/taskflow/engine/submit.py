@@ -23,6 +23,7 @@ from taskflow.domain.errors import (
 from taskflow.domain.task import Accepted, Moved, NewTask, Submitted
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.meters import BatchMeter, count_submitted
 from taskflow.engine.schemas import payload_problems
 from taskflow.engine.settings import TaskDefaults
 from taskflow.kit.batcher import Batcher, Full
@@ -75,6 +76,7 @@ class Submitter:
             pending_max=SUBMITS_WAITING_MAX,
             repeat_seconds=REPEAT_SECONDS,
             size=lambda task: 300 + len(task.payload),
+            on_trip=BatchMeter("submit"),
         )
 
     async def __aenter__(self) -> Self:
@@ -266,7 +268,8 @@ class Submitter:
         return answers
 
     def _announce(self, inserted: list[Inserted]) -> None:
-        """Ring for what was queued; tell who watches."""
+        """Count what is new, ring for what was queued, tell who watches."""
+        count_submitted((row.queue, row.type, row.lane) for row in inserted)
         self._dispatcher.ring(
             [
                 Doorbell(row.id, row.lane, row.queue, row.rung_at, 1)

@@ -43,6 +43,7 @@ class Batcher(Generic[Item, Answer]):
     `verdict(error)` judges errors of `act`. A batch is repeated for `repeat_seconds` (None: as long as it takes),
     then its items get the error. `size(item)` gives bytes. `flights` batches may be under way at once.
     Of what was put by `add`, nobody awaits the answer: `on_refused(item, error)` hears of what could not be done.
+    `on_trip(items, seconds)` hears of every batch that went through.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Batcher(Generic[Item, Answer]):
         flights: int = 1,
         size: Callable[[Item], int] | None = None,
         on_refused: Callable[[Item, Exception], None] | None = None,
+        on_trip: Callable[[int, float], None] | None = None,
     ) -> None:
         self._act = act
         self._verdict = verdict
@@ -67,6 +69,7 @@ class Batcher(Generic[Item, Answer]):
         self._flights = flights
         self._size = size
         self._on_refused = on_refused
+        self._on_trip = on_trip
         self._pending: deque[Placed[Item, Answer]] = deque()
         self._wake = asyncio.Event()
         self._closing_at: float | None = None
@@ -160,14 +163,20 @@ class Batcher(Generic[Item, Answer]):
 
     async def _persist(self, items: list[Item]) -> Sequence[Answer]:
         began, pause = asyncio.get_running_loop().time(), 0.02
+        tried_at = began
         while True:
             try:
-                return await self._act(items)
+                answers = await self._act(items)
             except Exception as error:
                 if self._verdict(error) is not Verdict.REPEAT or self._too_late(began):
                     raise
+            else:
+                if self._on_trip is not None:
+                    self._on_trip(len(items), asyncio.get_running_loop().time() - tried_at)
+                return answers
             await asyncio.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, 1.0)
+            tried_at = asyncio.get_running_loop().time()
 
     def _too_late(self, began: float) -> bool:
         now = asyncio.get_running_loop().time()

@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn, Self, TypeVar
 
 from taskflow.kit.logging import configure, get_logger
+from taskflow.kit.metrics import tell_build
+from taskflow.kit.pulse import Pulse
 from taskflow.kit.settings import ProgramSettings, SettingsError, describe, environment, load
 
 log = get_logger(__name__)
@@ -147,6 +149,7 @@ def program(
     except SettingsError as error:
         sys.exit(_refused(str(error), EXIT_SETTINGS))
     configure(settings.log_level, settings.log_format, service)
+    tell_build(service)
     log.info(f"{service} starts", pid=os.getpid(), **{f"{k}": v for k, v in describe(settings).items()})
     code = run(lambda stop: main(settings, stop))
     log.info(f"{service} ended", exit_code=code)
@@ -167,7 +170,8 @@ async def _under_signals(main: Callable[[asyncio.Event], Awaitable[int | None]])
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told, number)
-    return await main(stop)
+    async with Pulse():
+        return await main(stop)
 
 
 def _calm_the_collector() -> None:

@@ -1,7 +1,8 @@
 """What a program counts and measures, in the text form that Prometheus reads.
 
-Every program has one registry of its own; what is made by `counter` and `gauge` is in it. Names follow the conventions
-of Prometheus: base units, `_total` at the end of a counter. Every label has few values: never an id.
+Every program has one registry of its own; what is made by `counter`, `gauge` and `histogram` is in it. Names follow the
+conventions of Prometheus: base units, `_total` at the end of a counter. Every label has few values: never an id, and
+what callers may name as they like goes through `Bounded`.
 
     MADE = counter("things_made_total", "Things made since the start.", ["colour"], [("red",), ("blue",)])
     MADE.labels("red").inc()
@@ -9,7 +10,11 @@ of Prometheus: base units, `_total` at the end of a counter. Every label has few
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import platform
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+from itertools import accumulate
 
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
@@ -20,8 +25,24 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+__all__ = [
+    "CONTENT_TYPE",
+    "REGISTRY",
+    "Bounded",
+    "Gauge",
+    "Histogram",
+    "counter",
+    "exposition",
+    "gauge",
+    "histogram",
+    "tell_build",
+]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+OTHER = "other"
 
 # A second series a counter, which tells when it was made: the start of the process is told once, for all of them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
@@ -48,10 +69,103 @@ def counter(
 
 
 def gauge(
-    name: str, documentation: str, labels: Sequence[str] = (), *, registry: CollectorRegistry = REGISTRY
+    name: str,
+    documentation: str,
+    labels: Sequence[str] = (),
+    *,
+    registry: CollectorRegistry = REGISTRY,
 ) -> Gauge:
     """A number that goes up and down. With labels it tells nothing until it is set."""
     return Gauge(name, documentation, labels, registry=registry)
+
+
+BUILD = gauge("taskflow_build_info", "1, with what is at work here.", ["service", "version", "python"])
+
+
+class Histogram(Collector):
+    """How often amounts fell below each of some bounds, and their sum.
+
+    Own instead of the library's, whose `observe` walks all bounds under a lock, 2 us each time: here it is 0.3 us, which
+    a hot path can bear. Observed from one thread.
+    """
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str], bounds: Sequence[float]) -> None:
+        if list(bounds) != sorted(set(bounds)):
+            raise ValueError(f"the bounds of {name} do not rise: {bounds}")
+        self._name, self._documentation, self._labels = name, documentation, tuple(labels)
+        self._bounds = tuple(bounds)
+        self._told = [*(str(float(bound)) for bound in bounds), "+Inf"]
+        self._tallies: dict[tuple[str, ...], _Tally] = {}
+
+    def observe(self, amount: float, *values: str) -> None:
+        """Count an amount, under these values of the labels."""
+        tally = self._tallies.get(values)
+        if tally is None:
+            if len(values) != len(self._labels):
+                raise ValueError(f"{self._name} has the labels {self._labels}, not {values}")
+            tally = self._tallies[values] = _Tally(len(self._told))
+        tally.counts[bisect_left(self._bounds, amount)] += 1
+        tally.sum += amount
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What the registry asks for."""
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
+        for values, tally in list(self._tallies.items()):
+            told = zip(self._told, accumulate(tally.counts), strict=True)
+            family.add_metric(values, [(bound, count) for bound, count in told], tally.sum)
+        yield family
+
+    def describe(self) -> Iterator[HistogramMetricFamily]:
+        """Its name, for the registry to find doubles."""
+        yield HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
+
+
+class _Tally:
+    __slots__ = ("counts", "sum")
+
+    def __init__(self, buckets: int) -> None:
+        self.counts = [0] * buckets
+        self.sum = 0.0
+
+
+def histogram(
+    name: str,
+    documentation: str,
+    labels: Sequence[str] = (),
+    *,
+    bounds: Sequence[float],
+    registry: CollectorRegistry = REGISTRY,
+) -> Histogram:
+    """Amounts by size. `bounds`: upper bounds, rising; one at infinity is added."""
+    made = Histogram(name, documentation, labels, bounds)
+    registry.register(made)
+    return made
+
+
+class Bounded:
+    """Values that somebody else names, as labels: the first are told as they are, all later ones as `other`.
+
+    `most` counts `other` too. A value is a text or a row of them; a row becomes `("other", "other", ...)`.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def __call__(self, *values: str) -> tuple[str, ...]:
+        """The values of the labels to use."""
+        known = self._known.get(values)
+        if known is not None:
+            return known
+        if len(self._known) >= self._most - 1:
+            return (OTHER,) * len(values)
+        self._known[values] = values
+        return values
+
+
+def tell_build(service: str) -> None:
+    """Say which program this is, and of which version."""
+    BUILD.labels(service, version("taskflow-platform"), platform.python_version()).set(1)
 
 
 def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:

@@ -21,6 +21,7 @@ from taskflow.kit.metrics import CONTENT_TYPE, exposition
 log = get_logger(__name__)
 
 Ready = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
+Refresh = Callable[[], Awaitable[None]]
 
 _REQUEST_SECONDS_MAX = 5.0
 _REQUEST_BYTES_MAX = 16384
@@ -30,10 +31,13 @@ _PATHS = ("/livez", "/readyz", "/metrics")
 
 
 class Probes:
-    """`async with Probes(port, host, ready):` serves the probes; with `port` None it serves nothing."""
+    """`async with Probes(port, host, ready):` serves the probes; with `port` None it serves nothing.
 
-    def __init__(self, port: int | None, host: str, ready: Ready) -> None:
-        self._port, self._host, self._ready = port, host, ready
+    `refresh` is awaited before the metrics are told: for those that are read only when somebody asks.
+    """
+
+    def __init__(self, port: int | None, host: str, ready: Ready, refresh: Refresh | None = None) -> None:
+        self._port, self._host, self._ready, self._refresh = port, host, ready, refresh
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -91,6 +95,8 @@ class Probes:
         if path == "/livez":
             return _json(method, 200, {"live": True})
         if path == "/metrics":
+            if self._refresh is not None:
+                await self._refresh()
             return _response(method, 200, CONTENT_TYPE, exposition())
         try:
             ready, found = await self._ready()

@@ -15,12 +15,22 @@ from typing import Any, Self, TypeVar
 import asyncpg
 
 from taskflow.kit.logging import get_logger
+from taskflow.kit.metrics import counter
 from taskflow.store.errors import AnswerLost, DatabaseAway, translated
 from taskflow.store.levels import known_level
 
 log = get_logger(__name__)
 T = TypeVar("T")
 Conn = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+OPENED = counter("taskflow_postgres_connections_opened_total", "Connections to PostgreSQL that were opened.")
+FAILED = counter(
+    "taskflow_postgres_connections_failed_total", "Connections to PostgreSQL that could not be opened."
+)
+LOST = counter(
+    "taskflow_postgres_connections_lost_total",
+    "Connections to PostgreSQL that ended in the midst of a statement.",
+)
 
 _HOT_PLANS = {
     "enable_seqscan": "off",
@@ -70,10 +80,16 @@ class Database:
 
     async def open_connection(self, *, hot: bool) -> asyncpg.Connection:
         """A new connection of one's own; the caller closes it."""
-        with translated():
-            return await asyncpg.connect(
-                self._url, server_settings=self.settings(hot=hot), timeout=5, command_timeout=35
-            )
+        try:
+            with translated():
+                conn = await asyncpg.connect(
+                    self._url, server_settings=self.settings(hot=hot), timeout=5, command_timeout=35
+                )
+        except DatabaseAway:
+            FAILED.inc()
+            raise
+        OPENED.inc()
+        return conn
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Conn]:
@@ -128,6 +144,7 @@ class Database:
                     server_settings=self.settings(hot=False),
                     timeout=5,
                     command_timeout=35,
+                    init=_opened,
                     reset=_no_reset,
                 )
                 await pool
@@ -163,6 +180,10 @@ def _is_ended(conn: Conn) -> bool:
         return conn.is_closed()
     except asyncpg.InterfaceError:  # a pool takes an ended connection from its holder at once
         return True
+
+
+async def _opened(_conn: Any) -> None:
+    OPENED.inc()
 
 
 async def _no_reset(_conn: Any) -> None:
@@ -204,6 +225,7 @@ class Line:
                 conn.terminate()
                 self._conn = None
                 if isinstance(error, DatabaseAway):
+                    LOST.inc()
                     raise AnswerLost(error.detail, retry_after_seconds=1) from error
                 raise
 

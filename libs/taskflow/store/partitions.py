@@ -70,11 +70,16 @@ async def drop_empty_ranges(conn: Conn, before: datetime) -> int:
     a drop needs is waited for only briefly; what cannot be had now is dropped another time.
     """
     dropped = 0
-    for record in await conn.fetch(LIST_RANGES, "tasks"):
-        day = record["relname"].removeprefix("tasks_")
-        if datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC) + RANGE <= before:
-            dropped += await _drop_if_empty(conn, day)
+    for start in await range_starts(conn):
+        if start + RANGE <= before:
+            dropped += await _drop_if_empty(conn, f"{start:%Y%m%d}")
     return dropped
+
+
+async def range_starts(conn: Conn) -> list[datetime]:
+    """When each range of tasks begins, the oldest first."""
+    days = [record["relname"].removeprefix("tasks_") for record in await conn.fetch(LIST_RANGES, "tasks")]
+    return [datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC) for day in days]
 
 
 async def _drop_if_empty(conn: Conn, day: str) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from taskflow.domain.errors import Overloaded, TaskflowError
 from taskflow.kit.logging import get_logger
+from taskflow_api import meters
 from taskflow_api.drain import Drain
 from taskflow_api.problems import problem
 from taskflow_api.replies import Reply
@@ -27,6 +28,7 @@ log = get_logger(__name__)
 REQUESTS_MAX = 5_000
 """Requests inside at once, waiting ones and streams included; more are answered 503."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _COMMON_HEADERS = [(b"x-content-type-options", b"nosniff")]
 _NO_STORE = (b"cache-control", b"no-store")
 
@@ -41,6 +43,7 @@ class Edge:
         self._drain = drain
         self._allowed = allowed
         self._logs_requests = logs_requests
+        meters.IN_PROGRESS.set_function(lambda: drain.requests)
 
     async def __call__(self, any_scope: Scope, receive: Receive, send: Send) -> None:
         # The server speaks no WebSocket and sends no lifespan. It keeps its own view of the request: a copy.
@@ -61,10 +64,21 @@ class Edge:
                 if exchange.status:
                     raise
                 await problem(TaskflowError(), request_id)(scope, receive, exchange.send)
+        seconds = perf_counter() - begun
+        self._measure(scope, method, exchange, seconds)
         if self._logs_requests:
-            took = round((perf_counter() - begun) * 1000, 2)
+            took = round(seconds * 1000, 2)
             status = exchange.status
             log.debug("request", method=method, path=path, status=status, ms=took, request_id=request_id)
+
+    @staticmethod
+    def _measure(scope: HTTPScope, method: str, exchange: _Exchange, seconds: float) -> None:
+        template = scope.get("path_template")
+        route = meters.route_of(template) if template else ""
+        method = method if method in _METHODS else "other"
+        meters.REQUESTS.labels(method, route, str(exchange.status)).inc()
+        if not exchange.is_stream and b"wait=" not in scope["query_string"]:
+            meters.DURATION.observe(seconds, method, route)
 
     def _dispatch(self, scope: HTTPScope, request_id: str) -> ASGIApp:
         path = scope["path"]
@@ -101,7 +115,7 @@ class _BodyUnwanted(Exception):
 class _Exchange:
     """What goes out for one request: adds the common headers, leaves out the body of a HEAD."""
 
-    __slots__ = ("_is_head", "_request_id", "_send", "is_over", "status")
+    __slots__ = ("_is_head", "_request_id", "_send", "is_over", "is_stream", "status")
 
     def __init__(self, send: Send, request_id: str, *, is_head: bool) -> None:
         self._send = send
@@ -109,11 +123,16 @@ class _Exchange:
         self._is_head = is_head
         self.status = 0
         self.is_over = False
+        self.is_stream = False
 
     async def send(self, message: Message) -> None:
         """Pass one message on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.is_stream = any(
+                name == b"content-type" and value.startswith(b"text/event-stream")
+                for name, value in message["headers"]
+            )
             headers = [*message["headers"], *_COMMON_HEADERS, (b"x-request-id", self._request_id)]
             if not any(name == b"cache-control" for name, _ in headers):
                 headers.append(_NO_STORE)

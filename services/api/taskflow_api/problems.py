@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from taskflow.domain import errors
 from taskflow.domain.errors import Problem, TaskflowError
+from taskflow_api.meters import REFUSED
 from taskflow_api.replies import Reply
 
 PROBLEM_JSON = "application/problem+json"
@@ -70,6 +71,7 @@ def problem(error: TaskflowError, request_id: str, extra: dict[str, Any] | None 
     """The answer to a call that `error` ended; `extra` members stand beside the problem's own."""
     kind = next(base for base in type(error).__mro__ if base in STATUSES)
     status = STATUSES[kind]
+    REFUSED.labels(kind.code).inc()
     body = ProblemDetails(
         type=f"/docs#problem-{kind.code}",
         title=kind.title(),

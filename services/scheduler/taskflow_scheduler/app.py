@@ -12,6 +12,7 @@ from taskflow.bus.streams import ensure_streams
 from taskflow.domain.errors import Unavailable
 from taskflow.engine.beat import BEATS_PER_LEASE
 from taskflow.engine.bury import Reminder
+from taskflow.engine.census import Census
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.heal import Healer
 from taskflow.engine.lookout import Lookout
@@ -63,7 +64,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
             late = [duty.name for duty in duties if not duty.on_time]
             return not late and not bus.denied, {"late": late, "nats": bus.connected, "denied": bus.denied}
 
-        await enter(Probes(settings.probe_port, settings.http_host, ready))
+        census = Census(await enter(Line(database, hot=False)))
+        await enter(Probes(settings.probe_port, settings.http_host, ready, census.refresh))
         await stop.wait()
     return 0
 

@@ -69,6 +69,7 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.audit.scan_letters": PKEY,
     "store.audit.lost_doorbells": {QUEUED},
     "store.audit.parked_though_served": {QUEUED},
+    "store.census.read_waiting": {QUEUED},
     "store.audit.open_tries": {*PKEY, Scan("executions", "executions_open")},
     "store.mend.write_letters": {*PKEY, TRIES},
     "store.mend.resolve_letters": PKEY,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import asyncpg
 import httpx
 import pytest
@@ -16,13 +18,15 @@ from tests.support.waiting import wait_until, wait_until_sync
 from taskflow.bus.connect import Bus
 from taskflow.bus.streams import ensure_streams
 from taskflow.bus.topology import Topology
-from taskflow.domain.attempt import ErrorInfo, Succeeded
+from taskflow.domain.attempt import Cancelled, ErrorInfo, Failed, Succeeded
+from taskflow.engine.census import Census
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.doctor import CHECKS
 from taskflow.engine.heal import Healer
 from taskflow.engine.record import Recorder
 from taskflow.engine.rescue import Rescuer
 from taskflow.kit.metrics import REGISTRY
+from taskflow.store.commands import cancel_tasks
 from taskflow.store.connect import Database, Line
 
 ERROR = ErrorInfo("ValueError", "no")
@@ -71,6 +75,82 @@ async def test_rescues_rings_and_fenced_results_are_counted(
         await Healer(line, bus, dispatcher).run_once()
         assert counted("doorbells_rung_again") == rung + 4
         await conn.close()
+
+
+def of(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"taskflow_{name}", labels) or 0.0
+
+
+async def test_the_path_of_a_task_is_counted_and_measured(
+    database_url: str, nats_url: str, bus_names: BusNames
+) -> None:
+    """In the process that walks it: submits, waits, ends of attempts, letters."""
+    topology = Topology(bus_names.stream, bus_names.consumer)
+    async with (
+        Database(database_url, application="test") as database,
+        Bus(nats_url, topology, name="test") as bus,
+        Line(database) as line,
+        Dispatcher(bus) as dispatcher,
+        Recorder(line, dispatcher, poison_losses_max=3, pending_max=100) as recorder,
+    ):
+        await ensure_streams(bus)
+        conn = await asyncpg.connect(database_url)
+        tasks = await world.run(conn, 3, queue="metered", max_attempts=1)
+        kind = {"queue": "metered", "type": tasks[0].type}
+        for task in tasks:
+            assert 0 <= task.waited_seconds < 60
+        await recorder.finish(tasks[0], Succeeded("1"))
+        await recorder.finish(tasks[1], Failed(ERROR, permanent=True))
+        assert await cancel_tasks(conn, [tasks[2].id], actor="test")
+        await recorder.finish(tasks[2], Cancelled())
+        assert of("attempts_total", **kind, outcome="succeeded") == 1
+        assert of("attempts_total", **kind, outcome="failed") == 1
+        assert of("attempts_total", **kind, outcome="cancelled") == 1
+        assert of("tasks_failed_total", **kind, reason="permanent") == 1
+        assert of("dead_letters_written_total", reason="permanent") >= 1
+        assert of("batch_items_count", batch="record") >= 3
+        await recorder.finish(tasks[0], Succeeded("1"))
+        assert of("attempts_total", **kind, outcome="succeeded") == 1, "a late result is no attempt"
+        await conn.close()
+
+
+async def test_the_census_tells_the_whole_system(database_url: str) -> None:
+    conn = await asyncpg.connect(database_url)
+    async with Database(database_url, application="test") as database, Line(database, hot=False) as line:
+        await world.submit(conn, 3, queue="mail")
+        await world.submit(conn, 2, queue="mail", lane=0)
+        await conn.execute(
+            "UPDATE tasks SET queued_at = now() - interval '90 s' WHERE queue = 'mail' AND lane = 0"
+        )
+        await conn.execute("INSERT INTO queues (name, paused) VALUES ('rest', true), ('mail', false) "
+                           "ON CONFLICT (name) DO UPDATE SET paused = excluded.paused")  # fmt: skip
+        await world.start_worker(conn, queues=["mail"])
+        census = Census(line)
+        await census.refresh()
+        assert of("census_up") == 1
+        assert of("tasks", queue="mail", status="queued") == 5
+        assert of("queue_oldest_age_seconds", queue="mail", priority="critical") == pytest.approx(90, abs=5)
+        assert of("queue_oldest_age_seconds", queue="mail", priority="normal") < 30
+        assert (of("queue_paused", queue="rest"), of("queue_paused", queue="mail")) == (1, 0)
+        assert of("workers_live", queue="mail") == 1
+        assert of("id_ranges_end_timestamp_seconds") > time.time() + 10 * 86_400
+        await conn.execute("UPDATE tasks SET status = 'cancelled' WHERE queue = 'mail'")
+        await census.refresh()
+        assert of("queue_oldest_age_seconds", queue="mail", priority="critical") > 0, "read a moment ago"
+        census = Census(line)
+        await census.refresh()
+        assert REGISTRY.get_sample_value(
+            "taskflow_queue_oldest_age_seconds", {"queue": "mail", "priority": "critical"}
+        ) is None, "what is not there any more is not told"  # fmt: skip
+    await conn.close()
+
+
+async def test_what_cannot_be_read_is_not_told() -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    async with Database(nowhere, application="test") as database, Line(database) as line:
+        await Census(line).refresh()
+    assert of("census_up") == 0
+    assert REGISTRY.get_sample_value("taskflow_workers", {"state": "live"}) is None
 
 
 def told(port: int) -> dict[tuple[str, str], float]:

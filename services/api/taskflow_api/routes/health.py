@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskflow.domain.errors import Unavailable
+from taskflow.kit.metrics import CONTENT_TYPE, exposition
 from taskflow_api.operation import Answer, Call, Operation
 from taskflow_api.problems import problem
-from taskflow_api.replies import answer
+from taskflow_api.replies import Reply, answer
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
@@ -29,6 +30,11 @@ async def ready(call: Call) -> ASGIApp:
     return problem(Unavailable(detail), str(call.scope["state"]["request_id"]), extra=report)
 
 
+async def metrics(_call: Call) -> ASGIApp:
+    """What this process counts."""
+    return Reply(200, exposition(), [], CONTENT_TYPE)
+
+
 def _probe(path: str, operation_id: str, summary: str, *, asks: bool) -> Operation:
     return Operation(
         id=operation_id,
@@ -46,4 +52,13 @@ OPERATIONS = (
     _probe("/readyz", "readReadiness", "Can this api serve?", asks=True),
     _probe("/health", "readHealth", "The same as /readyz", asks=True),
     _probe("/api/v1/health", "readHealthV1", "The same as /readyz", asks=True),
+    Operation(
+        id="readMetrics",
+        method="GET",
+        path="/metrics",
+        tag="Health",
+        summary="What this api counts and measures, for Prometheus",
+        handle=metrics,
+        answers=(Answer(200, "Prometheus' text format", None, media_types=("text/plain",)),),
+    ),
 )

@@ -1,0 +1,102 @@
+"""census: what the whole system looks like now, as gauges. Told by the scheduler alone, and only when somebody asks.
+
+Nothing is read while nobody scrapes: an idle system stays idle. What cannot be read now is not told at all, rather than
+told as it was; `taskflow_census_up` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+from taskflow.domain.errors import Unavailable
+from taskflow.domain.task import LANE_NAMES
+from taskflow.engine.meters import NAMES_MAX
+from taskflow.kit.logging import get_logger
+from taskflow.kit.metrics import Bounded, Gauge, gauge
+from taskflow.store import census, stats, workers
+from taskflow.store.connect import Conn, Line
+
+log = get_logger(__name__)
+
+AGE_SECONDS_MAX = 5.0
+"""Scrapers that ask within this time share a reading."""
+PATIENCE_SECONDS = 4.0
+
+UP = gauge("taskflow_census_up", "Whether the figures of the whole system could be read at this scrape.")
+TASKS = gauge("taskflow_tasks", "Tasks there are, by status.", ["queue", "status"])
+OLDEST = gauge(
+    "taskflow_queue_oldest_age_seconds", "How long the oldest queued task has waited.", ["queue", "priority"]
+)
+PAUSED = gauge("taskflow_queue_paused", "1 while a queue is paused.", ["queue"])
+WORKERS = gauge("taskflow_workers_live", "Live workers that serve a queue and do not drain.", ["queue"])
+ALL_WORKERS = gauge("taskflow_workers", "Workers, by whether their lease lives.", ["state"])
+LETTERS = gauge("taskflow_dead_letters_pending", "Dead letters nobody has resolved.", ["queue", "reason"])
+RANGES_END = gauge(
+    "taskflow_id_ranges_end_timestamp_seconds", "Until when new tasks have a partition to go to."
+)
+
+_LABELLED = (TASKS, OLDEST, PAUSED, WORKERS, ALL_WORKERS, LETTERS)
+
+
+class Census:
+    """Reads all figures on a line of its own, at most every few seconds."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._queues = Bounded(NAMES_MAX)
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+        UP.set(0)
+
+    async def refresh(self) -> None:
+        """Bring the gauges up to date, or empty them if that cannot be done now."""
+        async with self._reading:
+            if time.monotonic() - self._read_at < AGE_SECONDS_MAX:
+                return
+            self._read_at = time.monotonic()
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._line.run(self._count)
+                UP.set(1)
+            except (Unavailable, TimeoutError) as error:
+                _forget()
+                UP.set(0)
+                log.warning("census.failed", error=str(error) or "no answer")
+
+    async def _count(self, conn: Conn) -> None:
+        totals = await stats.read_totals(conn)
+        waiting, letters = await census.read_waiting(conn), await census.read_letters(conn)
+        paused, rows = await census.read_paused(conn), await workers.read_workers(conn)
+        ends = await census.read_ranges_end(conn)
+        _forget()
+        self._set(
+            TASKS, ((t.queue, (t.status,), t.n) for t in totals if t.status not in {"accepted", "pruned"})
+        )
+        for each in waiting:
+            mine = OLDEST.labels(*self._queues(each.queue), LANE_NAMES[each.lane])
+            mine.set(each.oldest_seconds)
+        self._set(PAUSED, ((name, (), int(is_paused)) for name, is_paused in paused.items()))
+        serving = Counter(queue for row in rows if row.live and not row.drain for queue in row.queues)
+        self._set(WORKERS, ((name, (), serving[name]) for name in paused))
+        self._set(LETTERS, ((each.queue, (each.reason,), each.n) for each in letters))
+        for state, count in {
+            "live": 0,
+            "gone": 0,
+            **Counter("live" if row.live else "gone" for row in rows),
+        }.items():
+            ALL_WORKERS.labels(state).set(count)
+        RANGES_END.set(ends.timestamp() if ends else 0)
+
+    def _set(self, told: Gauge, figures: Iterable[tuple[str, tuple[str, ...], int]]) -> None:
+        """What is told of queues beyond the bound is told of `other` together."""
+        for queue, rest, count in figures:
+            told.labels(*self._queues(queue), *rest).inc(count)
+
+
+def _forget() -> None:
+    for told in _LABELLED:
+        told.clear()
+    RANGES_END.set(float("nan"))

@@ -1,0 +1,74 @@
+"""What the whole system looks like at a moment: figures for metrics, each cheap however many tasks are stored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from taskflow.store.connect import Conn
+from taskflow.store.partitions import RANGE, range_starts
+
+
+class Waiting(NamedTuple):
+    """How long the oldest queued task of one (queue, lane) has waited; parked ones are asked for beside the others."""
+
+    queue: str
+    lane: int
+    oldest_seconds: float
+
+
+class Letters(NamedTuple):
+    """Pending dead letters of a queue, by why they were given up."""
+
+    queue: str
+    reason: str
+    n: int
+
+
+# A loose index scan: two probes per (queue, lane), for the doorbell rung first and for one of the parked.
+READ_WAITING = """-- store.census.read_waiting
+WITH RECURSIVE heads AS (
+    (SELECT queue, lane FROM tasks WHERE status = 'queued' ORDER BY queue, lane LIMIT 1)
+    UNION ALL
+    SELECT n.queue, n.lane
+    FROM heads h, LATERAL (
+        SELECT t.queue, t.lane FROM tasks t
+        WHERE t.status = 'queued' AND (t.queue, t.lane) > (h.queue, h.lane) ORDER BY t.queue, t.lane LIMIT 1) n
+)
+SELECT h.queue, h.lane, extract(epoch FROM clock_timestamp() - min(o.queued_at))::float8 AS oldest_seconds
+FROM heads h, LATERAL (
+    (SELECT t.queued_at FROM tasks t WHERE t.status = 'queued' AND t.queue = h.queue AND t.lane = h.lane
+     ORDER BY t.rung_at LIMIT 1)
+    UNION ALL
+    (SELECT t.queued_at FROM tasks t WHERE t.status = 'queued' AND t.queue = h.queue AND t.lane = h.lane
+     ORDER BY t.rung_at DESC LIMIT 1)) o
+GROUP BY h.queue, h.lane"""
+
+READ_LETTERS = """-- store.census.read_letters
+SELECT queue, reason, count(*) AS n FROM dead_letters WHERE status = 'pending' GROUP BY queue, reason"""
+
+READ_PAUSED = """-- store.census.read_paused
+SELECT name, paused FROM queues"""
+
+
+async def read_waiting(conn: Conn) -> list[Waiting]:
+    """Every (queue, lane) with something waiting."""
+    return [
+        Waiting(r["queue"], r["lane"], max(0.0, r["oldest_seconds"])) for r in await conn.fetch(READ_WAITING)
+    ]
+
+
+async def read_letters(conn: Conn) -> list[Letters]:
+    """Pending dead letters, counted."""
+    return [Letters(*row) for row in await conn.fetch(READ_LETTERS)]
+
+
+async def read_paused(conn: Conn) -> dict[str, bool]:
+    """Every queue, and whether it is paused."""
+    return {row["name"]: row["paused"] for row in await conn.fetch(READ_PAUSED)}
+
+
+async def read_ranges_end(conn: Conn) -> datetime | None:
+    """Until when ids have a range to go to; None if there is none."""
+    starts = await range_starts(conn)
+    return max(starts) + RANGE if starts else None
