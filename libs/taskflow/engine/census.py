@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from taskflow.domain.errors import Unavailable
 from taskflow.domain.task import LANE_NAMES
+from taskflow.domain.transitions import LIVE
 from taskflow.engine.meters import NAMES_MAX
 from taskflow.kit.logging import get_logger
 from taskflow.kit.metrics import Bounded, Gauge, gauge
@@ -75,9 +76,10 @@ class Census:
         self._set(
             TASKS, ((t.queue, (t.status,), t.n) for t in totals if t.status not in {"accepted", "pruned"})
         )
+        self._set(TASKS, ((name, (status,), 0) for name in paused for status in sorted(LIVE)))
+        self._set(OLDEST, ((name, (lane,), 0) for name in paused for lane in LANE_NAMES))
         for each in waiting:
-            mine = OLDEST.labels(*self._queues(each.queue), LANE_NAMES[each.lane])
-            mine.set(each.oldest_seconds)
+            OLDEST.labels(*self._queues(each.queue), LANE_NAMES[each.lane]).set(each.oldest_seconds)
         self._set(PAUSED, ((name, (), int(is_paused)) for name, is_paused in paused.items()))
         serving = Counter(queue for row in rows if row.live and not row.drain for queue in row.queues)
         self._set(WORKERS, ((name, (), serving[name]) for name in paused))
