@@ -55,7 +55,7 @@ def test_the_dockerfile_has_a_stage_for_each_service() -> None:
 
 def test_compose_has_the_services_of_the_contract() -> None:
     assert set(COMPOSE["services"]) == {
-        "secrets", "postgres", "nats", "nats-2", "nats-3", *SERVICES,
+        "secrets", "postgres", "nats", "nats-2", "nats-3", "prometheus", "grafana", *SERVICES,
     }  # fmt: skip
     for name in SERVICES:
         service = COMPOSE["services"][name]
@@ -89,7 +89,7 @@ def test_each_service_is_given_its_own_secrets_alone(name: str) -> None:
 
 def test_ports_are_open_to_this_machine_alone() -> None:
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
-    assert len(ports) == 3
+    assert len(ports) == 5
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 

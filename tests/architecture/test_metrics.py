@@ -7,6 +7,7 @@ import json
 import pkgutil
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ import taskflow_api
 import taskflow_dlq_consumer
 import taskflow_scheduler
 import taskflow_worker
+from taskflow.bus.rights import Role
 from taskflow.kit.metrics import REGISTRY
 
 METRICS = (ROOT / "docs/guides/metrics.md").read_text()
@@ -92,6 +94,30 @@ def test_the_rules_pass_their_tests() -> None:
         cwd=prometheus.RULES_TEST.parent, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_of_the_compose_file_reads_its_configuration(tmp_path: Path) -> None:
+    """With the rules where the container sees them."""
+    text = (prometheus.RULES.parent / "prometheus.yml").read_text()
+    (tmp_path / "prometheus.yml").write_text(
+        text.replace("/etc/prometheus/alerts.yml", str(prometheus.RULES))
+    )
+    done = subprocess.run(
+        [prometheus.tool("promtool"), "check", "config", str(tmp_path / "prometheus.yml")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 rules" in done.stdout
+
+
+def test_prometheus_of_the_compose_file_asks_every_service_where_it_tells() -> None:
+    jobs = yaml.safe_load((prometheus.RULES.parent / "prometheus.yml").read_text())["scrape_configs"]
+    places = {job["job_name"]: job["dns_sd_configs"][0] for job in jobs}
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert {name: place["names"] for name, place in places.items()} == {role: [role] for role in Role}
+    assert places["api"]["port"] == services["api"]["environment"]["HTTP_PORT"]
+    [probed] = re.findall(r"PROBE_PORT=(\d+)", (ROOT / "deployments/docker/Dockerfile").read_text())
+    assert {places[role]["port"] for role in Role if role is not Role.API} == {int(probed)}
 
 
 def test_dashboards_have_places_and_names_of_their_own() -> None:
