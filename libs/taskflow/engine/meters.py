@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TypeVar
 
 from taskflow.domain.task import LANE_NAMES, Claimed
-from taskflow.kit.metrics import Bounded, counter, gauge, histogram
+from taskflow.kit.metrics import Bounded, Tally, counter, gauge, histogram
 
 NAMES_MAX = 500
 """Values of a label that callers name, `other` among them."""
@@ -24,6 +24,7 @@ _WAIT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 _ITEMS_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 _TRIP_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
+Place = TypeVar("Place")
 _kinds = Bounded(NAMES_MAX)
 _queues = Bounded(NAMES_MAX)
 
@@ -86,13 +87,8 @@ BATCH_TRIP = histogram(
 )
 
 
-class Named(Protocol):
-    """What a task is called by: an inserted row, a claim."""
-
-    @property
-    def queue(self) -> str: ...
-    @property
-    def type(self) -> str: ...
+_waits: dict[tuple[str, int], Tally] = {}
+_runs: dict[tuple[str, str], Tally] = {}
 
 
 def count_submitted(rows: Iterable[tuple[str, str, int]]) -> None:
@@ -117,12 +113,27 @@ def count_given_up(tasks: Iterable[tuple[str, str, str]]) -> None:
 def measure_waits(won: Sequence[Claimed]) -> None:
     """How long these waited until they were claimed."""
     for task in won:
-        WAIT.observe(task.waited_seconds, *_queues(task.queue), LANE_NAMES[task.lane])
+        place = (task.queue, task.lane)
+        tally = _waits.get(place)
+        if tally is None:
+            tally = _kept(_waits, place, WAIT.tally(*_queues(task.queue), LANE_NAMES[task.lane]))
+        tally.add(task.waited_seconds)
 
 
 def measure_run(task: Claimed, seconds: float) -> None:
     """How long a handler ran."""
-    RUN.observe(seconds, *_kinds(task.queue, task.type))
+    kind = (task.queue, task.type)
+    tally = _runs.get(kind)
+    if tally is None:
+        tally = _kept(_runs, kind, RUN.tally(*_kinds(*kind)))
+    tally.add(seconds)
+
+
+def _kept(tallies: dict[Place, Tally], place: Place, tally: Tally) -> Tally:
+    """Found at once the next time, unless there are very many: names have no end."""
+    if len(tallies) < 2 * NAMES_MAX:
+        tallies[place] = tally
+    return tally
 
 
 class BatchMeter:

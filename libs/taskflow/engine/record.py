@@ -125,7 +125,8 @@ class Recorder:
 
 def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Sequence[Record]) -> None:
     """Count what a commit of records moved, and send what it entails."""
-    made = [record for record in records if its_move(recorded, record)]
+    all_moved = len(recorded) == len(records)
+    made = records if all_moved else [record for record in records if its_move(recorded, record)]
     count_attempts((record.task.queue, record.task.type, record.decision.execution) for record in made)
     count_given_up(
         (record.task.queue, record.task.type, record.decision.bury) for record in made if record.decision.bury

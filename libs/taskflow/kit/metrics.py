@@ -34,6 +34,7 @@ __all__ = [
     "Bounded",
     "Gauge",
     "Histogram",
+    "Tally",
     "counter",
     "exposition",
     "gauge",
@@ -82,11 +83,27 @@ def gauge(
 BUILD = gauge("taskflow_build_info", "1, with what is at work here.", ["service", "version", "python"])
 
 
+class Tally:
+    """One histogram under one set of labels. Not for several threads."""
+
+    __slots__ = ("_bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def add(self, amount: float) -> None:
+        """Count an amount."""
+        self.counts[bisect_left(self._bounds, amount)] += 1
+        self.sum += amount
+
+
 class Histogram(Collector):
     """How often amounts fell below each of some bounds, and their sum.
 
-    Own instead of the library's, whose `observe` walks all bounds under a lock, 2 us each time: here it is 0.3 us, which
-    a hot path can bear. Observed from one thread.
+    Own instead of the library's, whose `observe` walks all bounds and takes locks: a hot path keeps the `tally` of its
+    labels, and counts in a quarter of the time. Observed from one thread.
     """
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str], bounds: Sequence[float]) -> None:
@@ -95,37 +112,32 @@ class Histogram(Collector):
         self._name, self._documentation, self._labels = name, documentation, tuple(labels)
         self._bounds = tuple(bounds)
         self._told = [*(str(float(bound)) for bound in bounds), "+Inf"]
-        self._tallies: dict[tuple[str, ...], _Tally] = {}
+        self._tallies: dict[tuple[str, ...], Tally] = {}
+
+    def tally(self, *values: str) -> Tally:
+        """What is counted under these values of the labels, always the same."""
+        found = self._tallies.get(values)
+        if found is None:
+            if len(values) != len(self._labels):
+                raise ValueError(f"{self._name} has the labels {self._labels}, not {values}")
+            found = self._tallies[values] = Tally(self._bounds)
+        return found
 
     def observe(self, amount: float, *values: str) -> None:
         """Count an amount, under these values of the labels."""
-        tally = self._tallies.get(values)
-        if tally is None:
-            if len(values) != len(self._labels):
-                raise ValueError(f"{self._name} has the labels {self._labels}, not {values}")
-            tally = self._tallies[values] = _Tally(len(self._told))
-        tally.counts[bisect_left(self._bounds, amount)] += 1
-        tally.sum += amount
+        self.tally(*values).add(amount)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """What the registry asks for."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
         for values, tally in list(self._tallies.items()):
             told = zip(self._told, accumulate(tally.counts), strict=True)
-            family.add_metric(values, [(bound, count) for bound, count in told], tally.sum)
+            family.add_metric(values, list(told), tally.sum)
         yield family
 
     def describe(self) -> Iterator[HistogramMetricFamily]:
         """Its name, for the registry to find doubles."""
         yield HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
-
-
-class _Tally:
-    __slots__ = ("counts", "sum")
-
-    def __init__(self, buckets: int) -> None:
-        self.counts = [0] * buckets
-        self.sum = 0.0
 
 
 def histogram(

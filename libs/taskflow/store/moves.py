@@ -32,7 +32,8 @@ WITH me AS MATERIALIZED (
     WHERE t.id = wanted.id AND t.status = $4 AND t.type = ANY($3::text[])
       AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp()) AND EXISTS (SELECT FROM me)
     RETURNING t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.type, t.queue, t.lane,
-              t.payload, t.timeout_seconds, t.retry, t.started_at, t.tags, t.metadata, t.seq, t.queued_at
+              t.payload, t.timeout_seconds, t.retry, t.started_at, t.tags, t.metadata, t.seq,
+              date_part('epoch', t.started_at - t.queued_at) AS waited_seconds
 ), counted AS (
     INSERT INTO stat_deltas (n, queue, type, origin, target)
     SELECT count(*), queue, type, 'queued', 'running' FROM moved GROUP BY queue, type
@@ -63,8 +64,7 @@ async def claim_tasks(
     won, moved = [], []
     for row in await conn.fetch(CLAIM_TASKS, worker_id, uuids(ids), types, "queued"):
         task = wire.claimed(row, worker_id)
-        seq, queued_at = row[wire.CLAIM_COLUMNS :]
-        task.waited_seconds = (task.started_at - queued_at).total_seconds()
+        seq, task.waited_seconds = row[wire.CLAIM_COLUMNS :]
         won.append(task)
         moved.append(Moved(task.id, seq, task.version, "running", task.type, task.queue, task.lane))
     return won, moved
