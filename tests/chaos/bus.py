@@ -205,7 +205,7 @@ def refused(stage: Stage) -> None:
         try:
             config.write_text(right.replace(str(urlsplit(_url(stage)).username), "another"))
             kill(stage.system.facts()["pids"]["nats"], signal.SIGHUP)
-            wait_until_sync(lambda: "left to the healer" in stage.log(), "the api cannot announce", 15)
+            wait_until_sync(lambda: "dispatch.failed" in stage.log(), "the api cannot announce", 15)
             stage.lasting(1 if stage.short else 10, "nobody is let in")
         finally:
             config.write_text(right)

@@ -44,7 +44,7 @@ def _costs_its_process(stage: Stage, type_: str) -> None:
     stage.damage()
     until_replaced(stage.system, "workers", among.pid)
     stage.note("process replaced after s", round(time.time() - stage.damaged_at, 1))
-    assert any("ended" in line and "exit code 70" in line for line in stage.log().splitlines())
+    assert any("process.ended" in line and "exit code 70" in line for line in stage.log().splitlines())
     stage.until_done()
     tries = stage.books.tries([among.id, *among.beside, *among.elsewhere])
     assert tries[among.id] == ["timed_out"]

@@ -23,7 +23,9 @@ from taskflow.kit.settings import load
 _DOCTOR_SECONDS = 20
 _FAILED_PATIENCE_SECONDS = 10
 
-_EXIT = re.compile(r'^dev .* (?:api|scheduler|dlq-consumer|worker-\d+) ended +how="exit code (\d+)"')
+_EXIT = re.compile(
+    r'^dev .* process\.ended +name=(?:api|scheduler|dlq-consumer|worker-\d+) how="exit code (\d+)"'
+)
 
 _TWICE = """
     SELECT (SELECT count(*) FROM (SELECT FROM executions WHERE status = 'succeeded' GROUP BY task_id, life

@@ -52,7 +52,7 @@ def jetstream_full(stage: Stage) -> None:
         try:
             ids = stage.naps(stage.tasks(2_000), 0.05)
             load.until_accepted(20)
-            wait_until_sync(lambda: "left to the healer" in stage.log(), "doorbells are refused", 10)
+            wait_until_sync(lambda: "dispatch.failed" in stage.log(), "doorbells are refused", 10)
             stage.lasting(1 if stage.short else 10, "the stream is full")
         finally:
             change_stream(url, NAMES.stream, max_msgs=-1)

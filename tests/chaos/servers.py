@@ -89,7 +89,7 @@ def healthy_backlog(stage: Stage) -> None:
     """Nothing is broken: a backlog of 100,000 waits behind slow tasks, tended by two schedulers."""
     seconds = 12.0 if stage.short else 30.0
     with stage.extra("taskflow_scheduler") as second:
-        until(lambda: "scheduler starts" in second.log(), "the second scheduler is up", 30)
+        until(lambda: "service.started" in second.log(), "the second scheduler is up", 30)
         slow = stage.naps(22, seconds, priority="critical", timeout_seconds=120)
         stage.books.until_all("running", slow, 15)
         ids = stage.submit([{"type": "echo"}] * stage.tasks(100_000))
@@ -155,7 +155,7 @@ def postgres_stands_still(stage: Stage) -> None:
     stage.until_done()
     assert set(map(tuple, stage.books.tries(ids).values())) == {("succeeded",)}
     assert stage.kept_pids() == pids
-    assert "rescued" not in stage.log()
+    assert "tasks.rescued" not in stage.log()
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -212,7 +212,7 @@ def _away(stage: Stage, servers: Sequence[OwnServer], statuses: set[int]) -> Non
     _spent_nothing(stage, [*ids, *single, *load.ids.values()])
     assert set(map(tuple, stage.books.tries(single).values())) == {("succeeded",)}
     assert stage.kept_pids() == pids
-    assert "rescued" not in stage.log()
+    assert "tasks.rescued" not in stage.log()
 
 
 @cell(

@@ -67,7 +67,7 @@ def scheduler_killed(stage: Stage) -> None:
 def two_schedulers(stage: Stage) -> None:
     """A second scheduler tends too while tasks fall due, fail and are lost with a worker."""
     with stage.extra("taskflow_scheduler") as second:
-        until(lambda: "scheduler starts" in second.log(), "the second scheduler is up", 30)
+        until(lambda: "service.started" in second.log(), "the second scheduler is up", 30)
         ids = stage.naps(16, 2.5, priority="critical")
         single = stage.naps(6, 2.5, priority="critical", max_attempts=1)
         due = stage.submit([{"type": "echo", "delay_seconds": 2}] * stage.tasks(4_000))

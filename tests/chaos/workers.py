@@ -134,7 +134,7 @@ def rolling_restart(stage: Stage) -> None:
     spent = "SELECT count(*) FROM tasks WHERE id = ANY($1::uuid[]) AND attempt <> 1"
     assert stage.books.value(spent, rest) == 0
     assert set(map(tuple, stage.books.tries(single).values())) == {("lost",)}
-    ended = [line for line in stage.log().splitlines() if "ended" in line and "how=" in line]
+    ended = [line for line in stage.log().splitlines() if "process.ended" in line]
     assert len(ended) >= len(pids), ended
     assert all("exit code 0" in line for line in ended), ended
 

@@ -186,5 +186,5 @@ def test_the_law_of_conservation_holds(system: System) -> None:
 
 
 def test_no_worker_had_to_be_restarted(system: System) -> None:
-    assert "rescued" not in system.log()
+    assert "tasks.rescued" not in system.log()
     assert "loop died" not in system.log()

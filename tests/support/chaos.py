@@ -174,7 +174,7 @@ class Load:
 
 def rung_again(log: str) -> list[int]:
     """The counts of the healer's lines in a log."""
-    lines = [line for line in log.splitlines() if "lost doorbells rung again" in line]
+    lines = [line for line in log.splitlines() if "doorbells.rung_again" in line]
     return [int(line.rpartition("count=")[2].split()[0]) for line in lines]
 
 

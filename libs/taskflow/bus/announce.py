@@ -42,7 +42,7 @@ async def subscribe_moves(bus: Bus, shard: int, on_move: Callable[[Moved], None]
         try:
             moves = _moves.decode(message.data)
         except msgspec.DecodeError as error:
-            log.warning("unreadable event", subject=message.subject, error=str(error))
+            log.warning("event.discarded", subject=message.subject, error=str(error))
             return
         for move in moves:
             on_move(move)
@@ -67,12 +67,12 @@ async def subscribe_control(
 
     async def heard(message: Msg) -> None:
         if message.subject != subject:
-            log.error("not a command", subject=message.subject, heard_on=subject)
+            log.error("command.refused", subject=message.subject, heard_on=subject)
             return
         try:
             body = msgspec.json.decode(message.data, type=dict[str, Any])
         except msgspec.DecodeError as error:
-            log.warning("unreadable command", subject=message.subject, error=str(error))
+            log.warning("command.discarded", subject=message.subject, error=str(error))
             return
         await act(body)
 

@@ -198,7 +198,7 @@ class Bus:
                 break
             except Exception as error:  # an initial refusal of any kind: the server may come yet
                 self._refusal = _refusal(error) or self._refusal
-                self._say("NATS is away", self._refusal or repr(error))
+                self._say("nats.connect_failed", self._refusal or repr(error))
                 self._client = None
                 with contextlib.suppress(Exception):
                     await client.close()
@@ -214,7 +214,7 @@ class Bus:
             try:
                 await act()
             except BusAway as error:
-                log.warning("after connecting", error=str(error))
+                log.warning("nats.setup_failed", error=str(error))
 
     async def _heard(self, error: Exception) -> None:
         """What NATS says beside its answers. A denied action may be of no consequence at once, and is for good."""
@@ -222,11 +222,11 @@ class Bus:
         if not said.lower().startswith("permissions violation"):
             if not self.connected:
                 self._refusal = _refusal(error) or self._refusal
-            self._say("NATS says", repr(error))
+            self._say("nats.error_received", repr(error))
         elif (what := said[len("permissions violation for ") :]) not in self.denied:
             DENIED.inc()
             self.denied = [*self.denied[-DENIED_MAX + 1 :], what]
-            log.error("NATS denies us this", action=what, role=self._login.role if self._login else None)
+            log.error("nats.action_denied", action=what, role=self._login.role if self._login else None)
 
     def _say(self, event: str, error: str) -> None:
         """The same is told once in five seconds: it may be said of every message."""
@@ -239,17 +239,17 @@ class Bus:
         CONNECTED.set(0)
         if not self._closing:
             LOST.inc()
-            log.warning("NATS connection lost")
+            log.warning("nats.disconnected")
 
     async def _closed(self) -> None:
         """NATS refused us (its accounts were reloaded, say), and nats-py has given up for good: begin anew."""
         if not self._closing and self._client is not None:
-            log.error("NATS closed the connection", error=repr(self._client.last_error))
+            log.error("nats.closed", error=repr(self._client.last_error))
             self._client = None
             self._dial = asyncio.create_task(self._connect(), name="bus.connect")
 
     async def _back(self) -> None:
-        log.info("NATS connection is back")
+        log.info("nats.reconnected")
         await self._tell_connected()
 
 

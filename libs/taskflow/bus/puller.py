@@ -204,7 +204,7 @@ class Puller:
             await self._renew()
             return
         log.warning(
-            "pull refused",
+            "pull.refused",
             consumer=self._consumer,
             status=status,
             reason=headers.get("Description", "").strip(),
@@ -218,7 +218,7 @@ class Puller:
             if not self._retry.done():
                 return
             if not self._retry.cancelled() and (error := self._retry.exception()):
-                log.error("reviving a pull broke off", consumer=self._consumer, exc_info=error)
+                log.error("pull.revival_failed", consumer=self._consumer, exc_info=error)
         self._retry = asyncio.create_task(self._revive(), name=f"puller.revive.{self._consumer}")
 
     async def _revive(self) -> None:
@@ -231,7 +231,7 @@ class Puller:
                 await self._on_missing()
             except BusAway as error:
                 if not told:
-                    log.warning("consumer is missing", consumer=self._consumer, error=str(error))
+                    log.warning("consumer.lost", consumer=self._consumer, error=str(error))
                 told = True
                 continue
             self.missing = False
@@ -291,7 +291,7 @@ class Watch:
                 try:
                     await puller.check(reconnected)
                 except Exception:  # without this watch a lost pull would be lost for good
-                    log.exception("a pull was not looked after")
+                    log.exception("pull.check_failed")
 
 
 def _heartbeat_seconds(park_seconds: float) -> float:

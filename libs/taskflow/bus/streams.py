@@ -42,7 +42,7 @@ async def _ensure_stream(bus: Bus, config: StreamConfig) -> bool:
         info = await js.stream_info(config.name or "")
     except nats.js.errors.NotFoundError:
         await js.add_stream(config)
-        log.info("stream made", stream=config.name)
+        log.info("stream.created", stream=config.name)
         return True
     have = info.config
     labels = (config.name, str(config.discard and config.discard.value))
@@ -55,7 +55,7 @@ async def _ensure_stream(bus: Bus, config: StreamConfig) -> bool:
     )
     if not same:
         await js.update_stream(config)
-        log.info("stream mended", stream=config.name)
+        log.info("stream.updated", stream=config.name)
     return False
 
 

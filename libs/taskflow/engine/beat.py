@@ -131,7 +131,7 @@ class Heart:
                     lambda conn: workers.beat(conn, worker_id, self._lease_seconds, self._busy())
                 )
         except (Unavailable, TimeoutError) as error:
-            log.warning("beat failed", error=str(error) or "no answer")
+            log.warning("beat.failed", error=str(error) or "no answer")
             return False
         if answer.lease_live:
             self._renewed_at = began

@@ -41,12 +41,16 @@ _PLACE = re.compile(r'File "([^"]+)", line \d+, in (\S+)')
 
 def fingerprint(letter: DeadLetter) -> str:
     """16 hex digits alike for letters of one cause: type, error type, message without its variable parts, place."""
-    error: dict[str, Any] = msgspec.json.decode(letter.error) if isinstance(letter.error, msgspec.Raw) else {}
+    error = _error_of(letter)
     places = _PLACE.findall(error.get("traceback") or "")
     place = ":".join(places[-1]) if places else ""
     message = _VARIABLE.sub("#", str(error.get("message", "")))[:500]
     parts = (letter.type, str(error.get("type", "")), message, place)
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def _error_of(letter: DeadLetter) -> dict[str, Any]:
+    return msgspec.json.decode(letter.error) if isinstance(letter.error, msgspec.Raw) else {}
 
 
 class Undertaker:
@@ -84,11 +88,11 @@ class Undertaker:
         try:
             await self._batcher.put(delivery)
         except Unavailable as error:
-            log.warning("dead letter not handled yet", error=str(error))
+            log.warning("dead_letter.deferred", error=str(error))
             await delivery.nak(5)
             return
         except Unstorable as error:
-            log.warning("notice of no dead letter", error=str(error))
+            log.warning("notice.discarded", error=str(error))
         await delivery.ack()
         await self.puller.demand(CREDIT - len(self._handling))
 
@@ -102,12 +106,15 @@ class Undertaker:
             for letter_id in stamped:
                 letter = letters[letter_id]
                 HANDLED.labels(letter.reason).inc()
+                error = _error_of(letter)
                 log.warning(
-                    "dead letter",
+                    "dead_letter.received",
                     dead_letter_id=letter_id,
                     task_id=letter.task_id,
                     type=letter.type,
+                    queue=letter.queue,
                     reason=letter.reason,
+                    error=f"{error.get('type')}: {error.get('message')}" if error else None,
                     fingerprint=prints[letter_id],
                 )
         return [None] * len(deliveries)
@@ -117,7 +124,7 @@ def _notice(delivery: Delivery) -> Notice | None:
     try:
         return msgspec.json.decode(delivery.payload, type=Notice)
     except msgspec.DecodeError as error:
-        log.warning("unreadable notice", error=str(error))
+        log.warning("notice.unreadable", error=str(error))
         return None
 
 

@@ -90,7 +90,7 @@ class Claimer:
         try:
             rows = await self._line.run(lambda conn: moves.read_remainder(conn, self._identity.id, ids))
         except Unavailable as error:
-            log.warning("ids not sorted out", count=len(ids), error=str(error))
+            log.warning("claim.deferred", count=len(ids), error=str(error))
             await intake.give_back(doubtful, AWAY_DELAY_SECONDS)
             return
         waiting = {task_id for task_id, row in rows.items() if self._waits(row)}
@@ -121,7 +121,7 @@ class Claimer:
                 done += await self._judge(intake, worker_id, lost)
         except Unavailable as error:
             # Its outcome may be unknown: the beat finds what was won, the bus brings back what was not.
-            log.warning("claim failed", count=len(ids), error=str(error))
+            log.warning("claim.failed", count=len(ids), error=str(error))
             await intake.give_back(entries, AWAY_DELAY_SECONDS)
             return
         finally:

@@ -144,7 +144,7 @@ class Commands:
         try:
             await publish_control(self._bus, command, body)
         except Unavailable as error:
-            log.warning("command left to the beats", command=command, error=str(error))
+            log.warning("command.deferred", command=command, error=str(error))
 
     def _follow(self, made: list[Commanded]) -> None:
         self._dispatcher.tell([item.moved for item in made])

@@ -191,7 +191,7 @@ class Crew:
         await self._intake.open(False)
         with contextlib.suppress(TimeoutError):  # what a claim in flight wins is still ours to finish
             await asyncio.wait_for(self._claimer.settled(), timeout_seconds)
-        log.info("draining", running=len(self._executor.held))
+        log.info("drain.begun", running=len(self._executor.held))
         await self._executor.drain(timeout_seconds, self._limits.grace_seconds)
 
     async def ready(self) -> tuple[bool, dict[str, Any]]:
@@ -240,7 +240,7 @@ class Crew:
             try:
                 await self._reconciler.learn(held, beat)
             except Unavailable as error:
-                log.warning("beat not acted on", error=str(error))
+                log.warning("beat.deferred", error=str(error))
 
     async def _subscribe(self) -> None:
         """nats-py renews subscriptions after a reconnect, so that this is done once."""

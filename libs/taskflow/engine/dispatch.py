@@ -102,7 +102,7 @@ class Dispatcher:
         """At most one line in five seconds: the bus may be away for long."""
         if time.monotonic() - self._complained_at > 5:
             self._complained_at = time.monotonic()
-            log.warning("left to the healer", reason=what)
+            log.warning("dispatch.failed", reason=what)
 
 
 def _give_up(_error: Exception) -> Verdict:

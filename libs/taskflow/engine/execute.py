@@ -86,7 +86,7 @@ class Executor:
         """Let handlers finish; those that are not done in time are stopped and handed back."""
         await self._emptied(timeout_seconds)
         if self.held:
-            log.info("drain is over, handing back", count=len(self.held))
+            log.info("drain.expired", count=len(self.held))
             self.release_all("the worker is shutting down")
             await self._emptied(grace_seconds + RECORD_SECONDS_MAX)
 

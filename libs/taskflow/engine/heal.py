@@ -63,7 +63,7 @@ class Healer:
         )
         self._ring(rung)
         if rung:
-            log.warning("lost doorbells rung again", queue=head.queue, lane=head.lane, count=len(rung))
+            log.warning("doorbells.rung_again", queue=head.queue, lane=head.lane, count=len(rung))
         return len(rung) >= PAGE
 
     async def _unpark(self) -> bool:

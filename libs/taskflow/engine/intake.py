@@ -215,7 +215,7 @@ class Intake:
     def _refuse(self, delivery: Delivery, lane: int) -> None:
         """A pull that was parked before a pause or a drain may still bring something: it goes back. Rubbish just goes."""
         if not delivery.ids:
-            log.warning("unreadable doorbell", subject=delivery.subject, bytes=len(delivery.payload))
+            log.warning("doorbell.discarded", subject=delivery.subject, bytes=len(delivery.payload))
         answer = delivery.nak(BUSY_DELAYS_SECONDS[Lane(lane)]) if delivery.ids else delivery.ack()
         refusal = asyncio.create_task(answer)
         self._refusals.add(refusal)

@@ -132,7 +132,7 @@ class Mender:
                 stamped = len(rows)
                 rung += await ring(self._bus, [Doorbell(r.id, r.lane, r.queue, r.rung_at) for r in rows])
         except Unavailable as error:
-            log.warning("doorbells not rung", error=str(error))
+            log.warning("doorbells.failed", error=str(error))
         return rung
 
     async def _correct(self, _diagnosis: Diagnosis) -> int:

@@ -61,7 +61,7 @@ class Reconciler:
 
     async def _start_over(self) -> None:
         """The lease was lost: what runs here may run elsewhere already. Stop it, and become another worker."""
-        log.error("lease lost, starting over under a new id", worker_id=self._identity.id)
+        log.error("lease.lost", worker_id=self._identity.id)
         await self._intake.open(False)
         self._executor.release_all("the worker's lease was lost")
         worker_id = new_id()
@@ -72,7 +72,7 @@ class Reconciler:
         for task in held_before.values():
             mine = task.worker_id == self._identity.id and (task.id, task.version) in beat.running
             if not mine and self._executor.cancel(task.id, task.version):
-                log.info("stopping a handler whose task is no longer ours", task_id=task.id)
+                log.info("handler.stopped", task_id=task.id)
 
     async def _hand_back_unknown(self, held_before: dict[tuple[str, int], Claimed], beat: Beat) -> None:
         """A claim is unknown if two beats in a row saw it, nobody holds it, and its answer is not awaited any more."""
@@ -83,7 +83,7 @@ class Reconciler:
         self._suspects = unknown
         if not lost:
             return
-        log.warning("handing back claims whose answer was lost", count=len(lost), task_ids=lost[:5])
+        log.warning("claims.handed_back", count=len(lost), task_ids=lost[:5])
         try:
             async with self._database.connection() as conn:
                 tasks = await read_claims(conn, self._identity.id, lost)

@@ -20,7 +20,7 @@ from taskflow.engine.meters import FENCED, BatchMeter, count_attempts, count_giv
 from taskflow.kit.batcher import Batcher
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
-from taskflow.kit.logging import get_logger
+from taskflow.kit.logging import get_logger, logs_debug
 from taskflow.store import moves
 from taskflow.store.connect import Line
 from taskflow.store.errors import Unstorable, verdict
@@ -94,7 +94,7 @@ class Recorder:
         return judge(task, outcome, poison_losses_max=self._poison_losses_max)
 
     def _unstorable(self, task: Claimed, error: Exception) -> Record:
-        log.warning("outcome cannot be stored", task_id=task.id, error=str(error))
+        log.warning("outcome.refused", task_id=task.id, error=str(error))
         info = ErrorInfo("UnstorableResult", "PostgreSQL refuses what the handler left")
         return self._judged(task, Failed(info, permanent=True))
 
@@ -120,7 +120,7 @@ class Recorder:
         self.fenced += len(fenced)
         FENCED.inc(len(fenced))
         if fenced:
-            log.info("late results changed nothing", count=len(fenced), task_ids=fenced[:5])
+            log.info("results.fenced", count=len(fenced), task_ids=fenced[:5])
 
 
 def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Sequence[Record]) -> None:
@@ -131,6 +131,9 @@ def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Seque
     count_given_up(
         (record.task.queue, record.task.type, record.decision.bury) for record in made if record.decision.bury
     )
+    if logs_debug():
+        for record in made:
+            _say(record)
     dispatcher.tell([item.moved for item in recorded.values()])
     bells = [
         Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)
@@ -144,6 +147,25 @@ def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Seque
     ]
     dispatcher.ring(bells)
     dispatcher.notice(notices)
+
+
+def _say(record: Record) -> None:
+    task, decision = record.task, record.decision
+    facts = {
+        "task_id": task.id,
+        "type": task.type,
+        "queue": task.queue,
+        "life": task.life,
+        "attempt": task.attempt,
+        "number": task.number,
+        "worker_id": task.worker_id,
+        "outcome": decision.execution,
+        "status": decision.status,
+    }
+    error = decision.error
+    if error is not None:
+        facts |= {"error": f"{error.type}: {error.message}", "exception": error.traceback}
+    log.debug("attempt.ended", **facts)
 
 
 def _unheard(_: object) -> None:

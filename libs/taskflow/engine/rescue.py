@@ -83,7 +83,7 @@ class Rescuer:
         for record in taken:
             RESCUED.labels(record.decision.execution).inc()
         if taken:
-            log.warning("rescued", count=len(taken), task_ids=[record.task.id for record in taken[:5]])
+            log.warning("tasks.rescued", count=len(taken), task_ids=[record.task.id for record in taken[:5]])
 
 
 async def take_back(

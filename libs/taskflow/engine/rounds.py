@@ -74,5 +74,9 @@ class Rounds:
             CHECKED_AT.labels(check).set(now().timestamp())
             if found.n:
                 log.error(
-                    f"found: {CHECKS[check]}", check=check, count=found.n, examples=found.ids[:EXAMPLES]
+                    "finding.made",
+                    check=check,
+                    means=CHECKS[check],
+                    count=found.n,
+                    examples=found.ids[:EXAMPLES],
                 )

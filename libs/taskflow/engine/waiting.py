@@ -147,7 +147,7 @@ class Waiters:
                 try:
                     await self._reread_once()
                 except Unavailable as error:
-                    log.warning("waiters could not be re-read", error=str(error))
+                    log.warning("waiters.read_failed", error=str(error))
 
     async def _reread_once(self) -> None:
         async with self._database.connection() as conn:

@@ -113,7 +113,7 @@ class Watchdog:
     def _end_in_order(self) -> None:
         self._ending = True
         log.error(
-            "a coroutine does not end, the process has to",
+            "handler.overran",
             tasks=[key[0] for key in self._runner.stuck.copy()],
         )
         fuse = threading.Timer(
@@ -131,7 +131,7 @@ class Watchdog:
         overdue = [held for held in watched if now > self._over_at(held) + self._grace_seconds]
         for held in overdue:
             if (kill := held.kill) is not None and held.stopping is None:
-                log.warning("killing a handler's process: the event loop is blocked", task_id=held.claimed.id)
+                log.warning("handler.killed", task_id=held.claimed.id)
                 held.stopping = TimedOut(_overdue(held.claimed, "and was killed: the event loop was blocked"))
                 kill()
         culprits = [held for held in overdue if held.coroutine is not None]
@@ -146,12 +146,12 @@ class Watchdog:
         self._runner.refuse()  # or what begins from now on would run again elsewhere, as if it had not begun
         stack = self._stack()
         verdict = self._verdict(watched, overdue, stack)
-        log.error("the event loop is blocked, the process ends", tasks=verdict.culprits, stack=stack)
+        log.error("loop.blocked", tasks=verdict.culprits, stack=stack)
         self._runner.signal_children(signal.SIGSTOP)  # their tasks are about to be handed back
         try:
             await asyncio.wait_for(self._give_up(verdict.ends), self._lease_seconds)
         except Exception as error:  # rescue will take what could not be handed back
-            log.error("could not hand back", error=repr(error))  # noqa: TRY400 - one line is enough
+            log.error("handback.failed", error=repr(error))  # noqa: TRY400 - one line is enough
         self._runner.signal_children(signal.SIGKILL)
         end_now(EXIT_BROKEN, "a handler blocked the event loop")
 

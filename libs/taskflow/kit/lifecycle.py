@@ -82,7 +82,7 @@ class Guard:
             self._loops.remove(loop)
         if loop.cancelled() or (error := loop.exception()) is None:
             return
-        log.error("a loop died", loop=loop.get_name(), exc_info=error)
+        log.error("loop.died", loop=loop.get_name(), exc_info=error)
         if self._fault is None:
             self._fault, self._fault_name = error, loop.get_name()
             self.failed.set()
@@ -96,7 +96,7 @@ class Guard:
             loop.cancel()
             _, late = await asyncio.wait([loop], timeout=_CLOSE_SECONDS_MAX)
             if late:
-                log.error("a loop did not end when told to", loop=loop.get_name(), seconds=_CLOSE_SECONDS_MAX)
+                log.error("loop.overran", loop=loop.get_name(), seconds=_CLOSE_SECONDS_MAX)
         if self._fault is None:
             return
         if self._interrupted and self._owner is not None:
@@ -119,7 +119,7 @@ def run(main: Callable[[asyncio.Event], Awaitable[int | None]]) -> int:
 
 def end_now(code: int, reason: str) -> NoReturn:
     """End this process at once, from any thread, with nothing left open being closed."""
-    log.error("the process ends now", reason=reason, exit_code=code)
+    log.error("process.aborted", reason=reason, exit_code=code)
     with contextlib.suppress(Exception):
         sys.stderr.flush()
     os._exit(code)
@@ -133,10 +133,10 @@ def _code(runner: asyncio.Runner, main: Callable[[asyncio.Event], Awaitable[int 
     except ProgramError as error:
         return _refused(str(error), error.exit_code)
     except LoopDied as died:
-        log.error("the program ends because a loop died", loop=str(died))  # noqa: TRY400 - Guard has logged the trace
+        log.error("program.ended_by_loop", loop=str(died))  # noqa: TRY400 - Guard has logged the trace
         return EXIT_BROKEN
     except Exception:
-        log.exception("the program failed")
+        log.exception("program.failed")
         return EXIT_BROKEN
 
 
@@ -150,9 +150,11 @@ def program(
         sys.exit(_refused(str(error), EXIT_SETTINGS))
     configure(settings.log_level, settings.log_format, service)
     tell_build(service)
-    log.info(f"{service} starts", pid=os.getpid(), **{f"{k}": v for k, v in describe(settings).items()})
+    log.info(
+        "service.started", name=service, pid=os.getpid(), **{f"{k}": v for k, v in describe(settings).items()}
+    )
     code = run(lambda stop: main(settings, stop))
-    log.info(f"{service} ended", exit_code=code)
+    log.info("service.stopped", name=service, exit_code=code)
     sys.exit(code)
 
 
@@ -163,9 +165,9 @@ async def _under_signals(main: Callable[[asyncio.Event], Awaitable[int | None]])
 
     def told(number: signal.Signals) -> None:
         if stop.is_set():
-            log.warning("told to stop again: ends at once", signal=number.name)
+            log.warning("stop.forced", signal=number.name)
             os._exit(1)
-        log.info("told to stop", signal=number.name)
+        log.info("stop.requested", signal=number.name)
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,13 +1,15 @@
 """Logging: structlog for all, one line an event, on stderr, as `console` for people or `json` for machines.
 
-`configure` is called once by `lifecycle.program`; everyone else calls `get_logger(__name__)` and logs an
-event with fields: `log.info("claimed", tasks=12)`. What libraries log through the standard library takes the
+Events are called `noun.verb_past`, always the same; what differs stands in fields. Fields that may hold secrets are not
+written. `configure` is called once by `lifecycle.program`; everyone else calls `get_logger(__name__)` and logs an
+event with fields: `log.info("stream.created", stream=name)`. What libraries log through the standard library takes the
 same way.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from io import TextIOBase
@@ -21,6 +23,8 @@ from taskflow.kit.settings import environment
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _FIELD_CHARS_MAX = 4096
+_SECRET = re.compile(r"authorization|cookie|passw|secret|token|api_?key|seed|signature|payload", re.I)
+_HIDDEN = "***"
 _WORDS = {"warning": "warn", "critical": "fatal"}
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
 
@@ -36,6 +40,7 @@ def configure(level: str, fmt: str, service: str, stream: TextIO | TextIOBase | 
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        _hide_secrets,
     ]
     renderer: Processor = _json_line(service) if fmt == "json" else _console_line(_is_coloured(out))
     handler = logging.StreamHandler(out)
@@ -68,6 +73,11 @@ def configure(level: str, fmt: str, service: str, stream: TextIO | TextIOBase | 
     )
 
 
+def logs_debug() -> bool:
+    """Whether debug lines are written: what is said of every task or request is not even made otherwise."""
+    return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
@@ -82,6 +92,15 @@ def one_line(value: Any) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if value is not None and _SECRET.search(key):
+            event[key] = _HIDDEN
+        elif isinstance(value, dict):
+            event[key] = {k: _HIDDEN if _SECRET.search(str(k)) else v for k, v in value.items()}
+    return event
 
 
 def _plain(value: Any) -> str:

@@ -101,7 +101,7 @@ class Probes:
         try:
             ready, found = await self._ready()
         except Exception as error:
-            log.warning("the readiness check failed", exc_info=error)
+            log.warning("readiness.check_failed", exc_info=error)
             ready, found = False, {"detail": type(error).__name__}
         return _json(method, 200 if ready else 503, {"ready": ready, **found})
 

@@ -60,7 +60,7 @@ class Ticker:
         try:
             answer = await self._run_once()
         except self._passing as error:
-            log.warning("tick failed, trying again", loop=self.name, error=str(error))
+            log.warning("tick.failed", loop=self.name, error=str(error))
             return self._every_seconds
         self._done_at = time.monotonic()
         if answer is True:

@@ -117,7 +117,7 @@ class Database:
         """
 
         def give_up() -> None:
-            log.warning("PostgreSQL does not answer", seconds=seconds)
+            log.warning("postgres.timed_out", seconds=seconds)
             self.doubted_at = time.monotonic()
             conn.terminate()
 

@@ -58,7 +58,7 @@ async def migrate(database_url: str, *, post: bool = False, folder: Path | None 
             await conn.close()
     if waiting and not post:
         log.info(
-            "post migrations wait until all programs are of this version",
+            "migrations.deferred",
             waiting=[path.name for path in waiting],
         )
 
@@ -100,7 +100,7 @@ async def run_dbmate(
     output, _ = await process.communicate()
     text = output.decode(errors="replace").strip()
     if process.returncode == 0:
-        log.info("schema is up to date", applied=text.count("Applied:"))
+        log.info("schema.migrated", applied=text.count("Applied:"))
         return
     if any(sign in text.rpartition("Error:")[2] for sign in _AWAY):
         raise Unavailable(f"PostgreSQL cannot be reached: {text}")

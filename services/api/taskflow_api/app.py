@@ -120,7 +120,7 @@ def _refuse(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
 def _fail(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Our own fault: told to the log in full, and to the caller by its id alone."""
     request_id = request.scope["state"]["request_id"]
-    log.error("a request failed", request_id=request_id, path=request.scope["path"], exc_info=error)
+    log.error("request.failed", request_id=request_id, path=request.scope["path"], exc_info=error)
     return _rendered(problem(TaskflowError(), request_id), [])
 
 

@@ -60,7 +60,7 @@ class Edge:
             except Exception:  # the last line of defence
                 if exchange.is_over:
                     return
-                log.exception("a request failed", request_id=request_id, method=method, path=path)
+                log.exception("request.failed", request_id=request_id, method=method, path=path)
                 if exchange.status:
                     raise
                 await problem(TaskflowError(), request_id)(scope, receive, exchange.send)
@@ -69,7 +69,9 @@ class Edge:
         if self._logs_requests:
             took = round(seconds * 1000, 2)
             status = exchange.status
-            log.debug("request", method=method, path=path, status=status, ms=took, request_id=request_id)
+            log.debug(
+                "request.answered", method=method, path=path, status=status, ms=took, request_id=request_id
+            )
 
     @staticmethod
     def _measure(scope: HTTPScope, method: str, exchange: _Exchange, seconds: float) -> None:

@@ -142,7 +142,7 @@ async def serve_http(app: ASGIApp, listener: socket.socket, drain: Drain, stop: 
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
     stopping = asyncio.create_task(stop.wait(), name="http stop")
     host, port = listener.getsockname()[:2]
-    log.info("listens", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    log.info("server.started", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         drain.begin()
@@ -153,7 +153,7 @@ async def serve_http(app: ASGIApp, listener: socket.socket, drain: Drain, stop: 
         stopping.cancel()
         server.should_exit = True
         await serving
-    log.info("has drained", requests_left=drain.requests)
+    log.info("server.drained", requests_left=drain.requests)
 
 
 def _config(app: Any) -> uvicorn.Config:

@@ -46,7 +46,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
         if await _started(crew, stack, stop):
             crew.spawn(guard)
             types = sorted(registry.types)
-            log.info("working", worker_id=parts.identity.id, slots=parts.slots.total, types=types)
+            log.info("worker.started", worker_id=parts.identity.id, slots=parts.slots.total, types=types)
             in_order = await crew.until_over(stop)
             await crew.drain(settings.worker_drain_timeout if in_order else 0)
             return 0 if in_order else EXIT_BROKEN
@@ -104,7 +104,7 @@ async def _started(crew: Crew, stack: AsyncExitStack, stop: asyncio.Event) -> bo
             await crew.prepare()
             await stack.enter_async_context(crew)
         except Unavailable as error:
-            log.warning("waiting to start", reason=str(error))
+            log.warning("worker.start_deferred", reason=str(error))
             await _pause(stop, 0.5)
         else:
             return True

@@ -181,7 +181,7 @@ async def test_a_denied_action_is_loud_and_stays_until_the_next_connection(serve
             assert bus.trouble is None
     loud = [line for line in logs if line["log_level"] == "error"]
     assert [(line["event"], line["action"], line["role"]) for line in loud] == [
-        ("NATS denies us this", 'publish to "tasks.normal"', "dlq-consumer")
+        ("nats.action_denied", 'publish to "tasks.normal"', "dlq-consumer")
     ]
 
 
@@ -236,7 +236,7 @@ async def test_a_worker_cannot_pass_a_message_off_as_a_command(server: KeyedNats
             )
             await wait_until(
                 lambda: (
-                    {line["subject"] for line in logs if line["event"] == "not a command"}
+                    {line["subject"] for line in logs if line["event"] == "command.refused"}
                     == {"tasks.low.pull", "tasks.low.push"}
                 ),
                 "both are refused",

@@ -191,7 +191,7 @@ def test_the_scheduler_tells_what_the_doctor_finds(system: System, truth: Books,
             now = truth.value("SELECT extract(epoch FROM now())::float8")
             for check in CHECKS:
                 assert found["taskflow_doctor_checked_timestamp_seconds", check] == pytest.approx(now, abs=60)
-            assert "found: accepted = live + terminal + pruned" in extra.log()
+            assert "accepted = live + terminal + pruned" in extra.log()
     finally:
         truth.rows(change, -3)
 

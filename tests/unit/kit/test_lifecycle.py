@@ -72,9 +72,9 @@ def test_a_signal_ends_a_program_in_order(tmp_path: Path, number: signal.Signals
         process.send_signal(number)
         _, said = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert "told to stop" in said
+    assert "stop.requested" in said
     assert "hush" not in said
-    assert "sample starts" in said.splitlines()[0]
+    assert "service.started" in said.splitlines()[0]
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         process.terminate()
         # A signal that comes before the first was taken would be one with it.
         assert process.stderr is not None
-        seen = wait_until_sync(lambda: "told to stop" in process.stderr.readline(), "it heard the first")
+        seen = wait_until_sync(lambda: "stop.requested" in process.stderr.readline(), "it heard the first")
         assert seen
         process.terminate()
         process.communicate(timeout=10)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
-from taskflow.kit.logging import configure, get_logger, one_line
+from taskflow.kit.logging import configure, get_logger, logs_debug, one_line
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +81,23 @@ def test_a_value_that_cannot_be_shown_does_not_cost_the_line() -> None:
 
     assert one_line(Odd()) == "<Odd that cannot be shown: RuntimeError>"
     assert len(one_line("x" * 10_000)) < 5_000
+
+
+@pytest.mark.parametrize("fmt", ["json", "console"])
+def test_what_may_be_secret_is_not_written(fmt: str) -> None:
+    out = io.StringIO()
+    configure("info", fmt, "api", out)
+    get_logger("x").info(
+        "key.made", api_key="tfq_hidden1", Authorization="Bearer hidden2", payload={"a": "hidden3"}, token=None,
+        facts={"password": "hidden4", "name": "shown1"}, task_id="shown2",
+    )  # fmt: skip
+    line = out.getvalue()
+    assert "hidden" not in line
+    assert {"shown1", "shown2", "***"} <= set(re.findall(r"shown\d|\*\*\*", line))
+
+
+def test_whether_debug_is_written_can_be_asked() -> None:
+    configure("info", "json", "api", io.StringIO())
+    assert not logs_debug()
+    configure("debug", "json", "api", io.StringIO())
+    assert logs_debug()

@@ -26,7 +26,7 @@ async def until_ready(api_url: str, worker_pids: Callable[[], Collection[int]]) 
     while (missing := await asyncio.to_thread(_missing, api_url, worker_pids())) is not None:
         if time.monotonic() - hinted > _HINT_SECONDS:
             hinted = time.monotonic()
-            log.warning("not ready yet", waits_for=missing, seconds=round(hinted - began))
+            log.warning("system.awaited", waits_for=missing, seconds=round(hinted - began))
         await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -81,7 +81,7 @@ class System:
     async def _work(self) -> None:
         await _all(unit.start_ready() for unit in self._servers)
         self._keep(self._servers)
-        log.info("servers are up", postgres=redact(self.database_url), nats=redact(self.nats_url))
+        log.info("servers.started", postgres=redact(self.database_url), nats=redact(self.nats_url))
         await self._migrate()
         for unit in (self._api, *self._tenders, *self._workers):
             await unit.start()
@@ -115,7 +115,7 @@ class System:
     async def _close(self, work: asyncio.Task[None]) -> None:
         """Workers first, so that what they finish is still recorded; the servers last."""
         if self._api.pid is not None:
-            log.info("drains", seconds_at_most=self._plan.drain_seconds)
+            log.info("drain.begun", seconds_at_most=self._plan.drain_seconds)
         work.cancel()
         await asyncio.wait({work})
         await _all(unit.stop() for unit in self._workers)

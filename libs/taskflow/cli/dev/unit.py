@@ -102,13 +102,15 @@ class Unit:
                 raise ProgramError(f"{self.name} refused its settings, as it said above", EXIT_SETTINGS)
             if time.monotonic() - began > _HEALTHY_SECONDS:
                 backoff = _BACKOFF_SECONDS_MIN
-            log.warning(f"{self.name} ended", how=self._how(), starts_again_in_seconds=round(backoff, 1))
+            log.warning(
+                "process.ended", name=self.name, how=self._how(), starts_again_in_seconds=round(backoff, 1)
+            )
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, _BACKOFF_SECONDS_MAX)
             try:
                 await self.start()
             except (OSError, ProgramError) as error:
-                log.error(f"{self.name} cannot be started", error=str(error))  # noqa: TRY400 - one line says all
+                log.error("process.start_failed", name=self.name, error=str(error))  # noqa: TRY400 - one line says all
 
     async def stop(self) -> None:
         """End the process for good: the signals in turn, SIGKILL at last, then what it left in its group."""
@@ -120,7 +122,7 @@ class Unit:
             if self._ended.is_set():
                 break
             if number is signal.SIGKILL:
-                log.warning(f"{self.name} did not end in time: killed")
+                log.warning("process.killed", name=self.name, why="it did not end in time")
             tell(process, number)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), seconds)
@@ -131,7 +133,7 @@ class Unit:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), _WATCH_SECONDS if self._fault else None)
             if self._fault is not None and not self._ended.is_set() and (why := self._fault()):
-                log.warning(f"{self.name} is ended", why=why)
+                log.warning("process.killed", name=self.name, why=why)
                 if self._process is not None:
                     self._process.kill()
                 await self._ended.wait()

@@ -97,7 +97,7 @@ class EventStream:
                 await problem(error, str(scope["state"]["request_id"]))(scope, receive, send)
                 return
             # The reader connects again, and goes on where it was.
-            log.warning("a stream ended early", task_id=self._id, error=error.detail)
+            log.warning("stream.broken_off", task_id=self._id, error=error.detail)
             await _write(send, b"", more=False)
 
     async def _follow(self, receive: Receive, send: Send) -> None:

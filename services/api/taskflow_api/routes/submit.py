@@ -7,6 +7,7 @@ commit.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from taskflow.domain.task import Submitted, Task
 from taskflow.domain.transitions import TERMINAL
 from taskflow.engine.waiting import Follower
 from taskflow.kit.clock import now
+from taskflow.kit.logging import get_logger, logs_debug
 from taskflow_api import faults
 from taskflow_api.fingerprint import request_hash
 from taskflow_api.operation import Answer, Body, Call, Operation
@@ -28,6 +30,8 @@ from taskflow_api.waiting import task_when_done
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
+
+log = get_logger(__name__)
 
 WAIT = seconds("wait", 60, "How many seconds to wait for the task to end")
 BATCH_BYTES_MAX = 32 * 1024 * 1024
@@ -51,6 +55,8 @@ async def submit(call: Call) -> ASGIApp:
     async with _ear(call, task.id) as ear:
         accepted = await call.services.submitter.submit(task)
         made = await _read_back(call, accepted, ear)
+    if logs_debug():
+        _say(call, [(made.id, made.type, made.queue)], replayed=accepted.replayed)
     headers = [("location", f"{call.operation.path}/{made.id}")]
     if accepted.replayed:
         return answer(made, 200, [*headers, REPLAYED])
@@ -75,6 +81,9 @@ async def submit_batch(call: Call) -> ASGIApp:
         tasks.append(task)
     whole_hash = request_hash(route, body) if key is not None else b""
     accepted = await call.services.submitter.submit_batch(tasks, key, whole_hash)
+    if logs_debug():
+        named = [(one.id, task.type, task.queue) for one, task in zip(accepted, tasks, strict=True)]
+        _say(call, named, replayed=accepted[0].replayed)
     if all(one.replayed for one in accepted):
         return answer({"items": accepted}, 200, [REPLAYED])
     return answer({"items": accepted}, 202)
@@ -133,6 +142,20 @@ def _item_texts(body: bytes) -> list[bytes]:
 def _ear(call: Call, task_id: str) -> AbstractAsyncContextManager[Follower | None]:
     """For who waits: open before there is anything to hear, so that the task need not be read to begin with."""
     return call.services.waiters.follow(task_id, end_only=True) if call.query["wait"] > 0 else nullcontext()
+
+
+def _say(call: Call, tasks: Iterable[tuple[str, str, str]], *, replayed: bool) -> None:
+    """Which request made which tasks."""
+    request_id = call.scope["state"]["request_id"]
+    for task_id, name, queue in tasks:
+        log.debug(
+            "task.submitted",
+            request_id=request_id,
+            task_id=task_id,
+            type=name,
+            queue=queue,
+            replayed=replayed,
+        )
 
 
 async def _read_back(call: Call, accepted: Submitted, ear: Follower | None) -> Task:
