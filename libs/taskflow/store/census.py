@@ -5,8 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from taskflow.store.connect import Conn
+from taskflow.store.connect import Conn, one_row
 from taskflow.store.partitions import RANGE, range_starts
+
+
+class Server(NamedTuple):
+    """PostgreSQL's version, and the numbers of the migrations that were applied."""
+
+    version: str
+    migrations: list[int]
 
 
 class Waiting(NamedTuple):
@@ -49,6 +56,16 @@ SELECT queue, reason, count(*) AS n FROM dead_letters WHERE status = 'pending' G
 
 READ_PAUSED = """-- store.census.read_paused
 SELECT name, paused FROM queues"""
+
+
+READ_SERVER = """-- store.census.read_server
+SELECT current_setting('server_version') AS version,
+       ARRAY(SELECT version::integer FROM schema_migrations ORDER BY 1) AS migrations"""
+
+
+async def read_server(conn: Conn) -> Server:
+    """What PostgreSQL is, and how far its schema is."""
+    return Server(*await one_row(conn, READ_SERVER))
 
 
 async def read_waiting(conn: Conn) -> list[Waiting]:
