@@ -78,6 +78,7 @@ requirements:  ## write the hashed requirements anew from pyproject.toml; needs 
 	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra all -o runtime.txt
 	@cd $(REQUIREMENTS) && for service in $(IMAGES); do \
 		$(COMPILE) ../../pyproject.toml --extra $$service -c runtime.txt -o $$service.txt || exit; done
+	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra otel -c runtime.txt -o otel.txt
 	@cd $(REQUIREMENTS) && $(COMPILE) --group ../../pyproject.toml:build -c runtime.txt -o build.txt
 	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra all \
 		--group ../../pyproject.toml:test --group ../../pyproject.toml:lint -c runtime.txt -c build.txt -o dev.txt

@@ -148,6 +148,7 @@ CREATE TABLE public.tasks (
     progress json,
     metadata json,
     retry json NOT NULL,
+    trace text,
     CONSTRAINT tasks_lane CHECK (((lane >= 0) AND (lane <= 3))),
     CONSTRAINT tasks_rung CHECK (((status <> 'queued'::text) OR (rung_at IS NOT NULL))),
     CONSTRAINT tasks_status CHECK ((status = ANY (ARRAY['scheduled'::text, 'queued'::text, 'running'::text, 'retrying'::text, 'completed'::text, 'failed'::text, 'cancelled'::text, 'expired'::text])))
@@ -223,6 +224,8 @@ ALTER TABLE ONLY public.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 
 CREATE INDEX dead_letters_alike ON public.dead_letters USING btree (fingerprint, id);
+
+CREATE INDEX dead_letters_pending ON public.dead_letters USING btree (queue, reason) WHERE (status = 'pending'::text);
 
 CREATE INDEX dead_letters_resolved ON public.dead_letters USING btree (resolved_at) WHERE (status <> 'pending'::text);
 

@@ -23,6 +23,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = ROOT / "deployments/requirements"
 # Given by a file, or by the image.
 OTHERWISE = {"DATABASE_URL", "NATS_NKEY_SEED", "HTTP_HOST", "PROBE_PORT"}
+# Read by OpenTelemetry itself.
+STANDARD = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"}
 IMAGE_OF = {"secrets": "scheduler"}
 
 
@@ -37,6 +39,12 @@ def test_an_image_is_made_of_pins_that_are_tested(service: str) -> None:
     assert mine
     assert mine.items() <= pins("runtime").items()
     assert "--hash=sha256:" in (REQUIREMENTS / f"{service}.txt").read_text()
+
+
+def test_what_traces_need_is_tested_as_it_is_installed() -> None:
+    assert pins("otel").items() <= pins("dev").items()
+    shared = pins("otel").keys() & pins("runtime").keys()
+    assert {name: pins("otel")[name] for name in shared} == {name: pins("runtime")[name] for name in shared}
 
 
 def test_workers_carry_nothing_that_only_the_api_needs() -> None:
@@ -76,7 +84,7 @@ def test_compose_hands_on_every_setting_that_a_service_reads(role: Role) -> None
     assert module in SETTINGS
     given = set(COMPOSE["services"][role]["environment"]) | {"HTTP_HOST", "PROBE_PORT"}
     read = settings_of(module)
-    assert given - {"DATABASE_URL_FILE", "NATS_NKEY_SEED_FILE"} - OTHERWISE == read - OTHERWISE
+    assert given - {"DATABASE_URL_FILE", "NATS_NKEY_SEED_FILE"} - OTHERWISE - STANDARD == read - OTHERWISE
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "secrets", "postgres", "nats"])
@@ -97,7 +105,7 @@ def test_the_example_of_an_environment_names_what_compose_reads() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     example = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     read = set(re.findall(r"\$\{([A-Z_]+)", text)) | set(re.findall(r"^\s+([A-Z_]+):$", text, re.MULTILINE))
-    assert example - read <= {"COMPOSE_PROFILES", "PIP_INDEX_URL"}
+    assert example - read <= {"COMPOSE_PROFILES", "PIP_INDEX_URL", "EXTRAS"}
     assert set(re.findall(r"\$\{([A-Z_]+)", text)) <= example
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import time
 from typing import Any
 
@@ -28,6 +29,12 @@ async def nap(payload: Nap) -> dict[str, float]:
     """Sleep on the loop."""
     await asyncio.sleep(payload.seconds)
     return {"slept": payload.seconds}
+
+
+@task("loaded_modules")
+async def loaded_modules() -> list[str]:
+    """What this worker has imported."""
+    return sorted(sys.modules)
 
 
 @task("nap_in_child")

@@ -75,6 +75,8 @@ class NewTask(Struct):
     owner_id: str = LOCAL_OWNER
     idempotency_key: str | None = None
     request_hash: bytes = b""
+    trace: str | None = None
+    """The traceparent that its attempts go on with."""
 
 
 class Accepted(Struct):
@@ -114,6 +116,8 @@ class Claimed(Struct, gc=False):
     worker_id: str
     tags: list[str] = []
     metadata: str = "{}"
+    trace: str | None = None
+    """The traceparent it was submitted with; while it runs, if it is traced, that of this attempt."""
     waited_seconds: float = 0.0
     """How long it was queued, by PostgreSQL's clock."""
     begun_at: float = 0.0

@@ -14,6 +14,7 @@ from taskflow.engine.lines import LineKeeper
 from taskflow.engine.meters import measure_run
 from taskflow.engine.record import Recorder
 from taskflow.engine.slots import Slots
+from taskflow.engine.spans import AttemptSpans
 from taskflow.handlers.runner import Runner
 from taskflow.kit.logging import get_logger
 
@@ -45,6 +46,7 @@ class Executor:
         self._lines = lines
         self._slots = slots
         self._on_free = on_free
+        self._spans = AttemptSpans()
         self._isolated = asyncio.Semaphore(ISOLATED_MAX)
         self._waiting: dict[tuple[str, int], asyncio.Future[Outcome]] = {}
         self._slow: set[asyncio.Task[None]] = set()
@@ -59,6 +61,7 @@ class Executor:
         self._slots.busy += 1
         self._slots.held += 1
         task.begun_at = time.monotonic()
+        self._spans.begin(task)
         self.held[(task.id, task.version)] = task
         self._idle.clear()
         if task.losses:
@@ -98,6 +101,7 @@ class Executor:
         """A handler has ended: its slot is free, what it came to is to be recorded, after what it said."""
         self._slots.busy -= 1
         self._on_free()
+        self._spans.end(task, outcome)
         measure_run(task, time.monotonic() - task.begun_at)
         if isinstance(outcome, BaseException):
             self._fail(outcome)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Any, Self
 
 from taskflow.bus.publisher import Doorbell
 from taskflow.domain.attempt import ErrorInfo, Failed, Outcome, Succeeded
@@ -21,6 +21,7 @@ from taskflow.kit.batcher import Batcher
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
 from taskflow.kit.logging import get_logger, logs_debug
+from taskflow.kit.tracing import trace_id
 from taskflow.store import moves
 from taskflow.store.connect import Line
 from taskflow.store.errors import Unstorable, verdict
@@ -151,7 +152,7 @@ def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Seque
 
 def _say(record: Record) -> None:
     task, decision = record.task, record.decision
-    facts = {
+    facts: dict[str, Any] = {
         "task_id": task.id,
         "type": task.type,
         "queue": task.queue,
@@ -162,6 +163,8 @@ def _say(record: Record) -> None:
         "outcome": decision.execution,
         "status": decision.status,
     }
+    if task.trace is not None:
+        facts["trace_id"] = trace_id(task.trace)
     error = decision.error
     if error is not None:
         facts |= {"error": f"{error.type}: {error.message}", "exception": error.traceback}

@@ -146,6 +146,12 @@ class Context:
         return f"{self._claimed.id}:{self._claimed.life}"
 
     @property
+    def traceparent(self) -> str | None:
+        """The W3C trace context to hand on to what the handler calls; None if the task was submitted without one and is
+        not traced."""
+        return self._claimed.trace
+
+    @property
     def cancelled(self) -> bool:
         """Whether the handler has been asked to end: cancelled, past its deadline, or handed back."""
         return self._cancelled

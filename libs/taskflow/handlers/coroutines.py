@@ -20,6 +20,7 @@ from taskflow.handlers.deadlines import Deadlines
 from taskflow.handlers.held import Held
 from taskflow.handlers.outcomes import raised, refused, returned
 from taskflow.handlers.registry import HandlerSpec
+from taskflow.kit import tracing
 
 History = Callable[[Claimed, Kind, str, str, float | None], None]
 """`on_history(claimed, kind, level, text, fraction)`: a plain function, called on the loop."""
@@ -55,6 +56,8 @@ class Coroutines:
         )
         variables = copy_context()
         variables.run(CURRENT.set, context)
+        if claimed.trace is not None and (tracer := tracing.tracer()) is not None:
+            tracer.enter(variables, claimed.trace)
         held.on_stop = self._stop
         self._deadlines.watch(held)
         held.coroutine = self._loop.create_task(self._invoke(spec, context, held), context=variables)

@@ -33,23 +33,23 @@ class Inserted(NamedTuple):
 
 
 # $1 ids (sorted)  $2 type  $3 queue  $4 lane  $5 payload  $6 name  $7 tags (JSON arrays)  $8 metadata  $9 run_at
-# $10 delay_seconds  $11 expires_at  $12 max_attempts  $13 timeout_seconds  $14 retry  $15 owner_id
+# $10 delay_seconds  $11 expires_at  $12 max_attempts  $13 timeout_seconds  $14 retry  $15 owner_id  $16 trace
 # Returns the rows that were new; an id that stands already is left alone, so a batch may be repeated.
 INSERT_TASKS = """-- store.tasks.insert_tasks
 WITH given AS (
     SELECT g.*, coalesce(g.run_at, now() + g.delay_seconds * interval '1 second') AS due
     FROM unnest($1::text::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],
                 $9::timestamptz[], $10::float8[], $11::timestamptz[], $12::smallint[], $13::float8[], $14::text[],
-                $15::uuid[])
+                $15::uuid[], $16::text[])
         AS g(id, type, queue, lane, payload, name, tags, metadata, run_at, delay_seconds, expires_at, max_attempts,
-             timeout_seconds, retry, owner_id)
+             timeout_seconds, retry, owner_id, trace)
 ), made AS (
     INSERT INTO tasks (id, type, queue, lane, payload, name, tags, metadata, run_at, expires_at, max_attempts,
-                       timeout_seconds, retry, owner_id, created_at, status, due_at, queued_at, rung_at)
+                       timeout_seconds, retry, owner_id, trace, created_at, status, due_at, queued_at, rung_at)
     SELECT id, type, queue, lane, payload::json, name,
            CASE WHEN tags IS NULL THEN '{}' ELSE ARRAY(SELECT json_array_elements_text(tags::json)) END,
            metadata::json, coalesce(run_at, CASE WHEN due > now() THEN due END), expires_at, max_attempts,
-           timeout_seconds, retry::json, owner_id, now(),
+           timeout_seconds, retry::json, owner_id, trace, now(),
            CASE WHEN due > now() THEN 'scheduled' ELSE 'queued' END,
            CASE WHEN due > now() THEN due END,
            CASE WHEN due > now() THEN NULL ELSE now() END,
@@ -65,22 +65,23 @@ SELECT id, status, lane, queue, type, rung_at, created_at, run_at FROM made"""
 
 
 # $1 ids (sorted)  $2 payload  $3 type  $4 queue  $5 lane  $6 name  $7 tags (JSON array)  $8 metadata  $9 run_at
-# $10 delay_seconds  $11 expires_at  $12 max_attempts  $13 timeout_seconds  $14 retry  $15 owner_id
-# What INSERT_TASKS does, for tasks that differ in their payloads only. One row: how many were new, and which, if not all.
+# $10 delay_seconds  $11 expires_at  $12 max_attempts  $13 timeout_seconds  $14 retry  $15 owner_id  $16 traces, or null
+# What INSERT_TASKS does, for tasks that differ in payload and trace only. One row: how many were new; which, if not all.
 INSERT_ALIKE = """-- store.tasks.insert_alike
 WITH given AS (
     SELECT $1::text::uuid[] AS ids, coalesce($9::timestamptz, now() + $10::float8 * interval '1 second') AS due,
            ARRAY(SELECT json_array_elements_text($7::text::json)) AS tags
 ), made AS (
     INSERT INTO tasks (id, type, queue, lane, payload, name, tags, metadata, run_at, expires_at, max_attempts,
-                       timeout_seconds, retry, owner_id, created_at, status, due_at, queued_at, rung_at)
+                       timeout_seconds, retry, owner_id, trace, created_at, status, due_at, queued_at, rung_at)
     SELECT g.id, $3, $4, $5, g.payload::json, $6, tags, $8::text::json,
-           coalesce($9::timestamptz, CASE WHEN due > now() THEN due END), $11, $12, $13, $14::text::json, $15, now(),
+           coalesce($9::timestamptz, CASE WHEN due > now() THEN due END), $11, $12, $13, $14::text::json, $15,
+           g.trace, now(),
            CASE WHEN due > now() THEN 'scheduled' ELSE 'queued' END,
            CASE WHEN due > now() THEN due END,
            CASE WHEN due > now() THEN NULL ELSE now() END,
            CASE WHEN due > now() THEN NULL ELSE now() END
-    FROM given, unnest(ids, $2::text[]) AS g(id, payload)
+    FROM given, unnest(ids, $2::text[], $16::text[]) AS g(id, payload, trace)
     ON CONFLICT (id) DO NOTHING
     RETURNING id, status, rung_at, created_at, run_at
 ), counted AS (
@@ -130,10 +131,16 @@ async def _insert_alike(conn: Conn, rows: Sequence[NewTask]) -> list[Inserted]:
         t.timeout_seconds,
         to_json(t.retry),
         t.owner_id,
+        _traces(rows),
     )
     _, status, rung_at, created_at, run_at, new = made
     ids = [row.id for row in rows] if new is None else sorted(map(str, new))
     return [Inserted(i, status, t.lane, t.queue, t.type, rung_at, created_at, run_at) for i in ids]
+
+
+def _traces(rows: Sequence[NewTask]) -> list[str | None] | None:
+    """None where there are none, as nearly always: it costs nothing then."""
+    return [row.trace for row in rows] if any(row.trace for row in rows) else None
 
 
 async def _insert_various(conn: Conn, rows: Sequence[NewTask]) -> list[Inserted]:
@@ -154,6 +161,7 @@ async def _insert_various(conn: Conn, rows: Sequence[NewTask]) -> list[Inserted]
         [t.timeout_seconds for t in rows],
         [to_json(t.retry) for t in rows],
         [t.owner_id for t in rows],
+        [t.trace for t in rows],
     )
     return [Inserted(str(row["id"]), *tuple(row)[1:]) for row in records]
 

@@ -15,8 +15,10 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
+from taskflow.bus.rights import Role
 from taskflow.domain.errors import BadHeader, NotFound, TaskflowError
 from taskflow.kit.logging import get_logger
+from taskflow.kit.tracing import tracing
 from taskflow_api import docs_page, openapi
 from taskflow_api.drain import Drain
 from taskflow_api.edge import Edge
@@ -58,7 +60,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     """The program: listen until told to stop, then drain."""
     from taskflow_api.wiring import open_services
 
-    with bound_socket(settings.http_host, settings.http_port) as listener:
+    traces = tracing(Role.API, on=settings.traces, ratio=settings.trace_sample_ratio)
+    with traces, bound_socket(settings.http_host, settings.http_port) as listener:
         async with open_services(settings) as services:
             drain = Drain()
             await serve_http(create_app(services, settings, drain), listener, drain, stop)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from taskflow.engine.settings import BusSettings
+from taskflow.engine.settings import BusSettings, SampleRatio
 from taskflow.kit.settings import Seconds, SettingsError, Url
 
 
@@ -24,6 +24,8 @@ class Settings(BusSettings, frozen=True, kw_only=True):
     worker_max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     worker_backoff_base: Annotated[Seconds, Meta(ge=0)] = 0.5
     worker_backoff_max: Annotated[Seconds, Meta(ge=0)] = 10.0
+    traces: bool = False
+    trace_sample_ratio: SampleRatio = 0.01
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,6 +22,7 @@ from taskflow.handlers.runner import Runner
 from taskflow.kit.lifecycle import EXIT_BROKEN, Guard, ProgramError
 from taskflow.kit.logging import get_logger
 from taskflow.kit.probes import Probes
+from taskflow.kit.tracing import tracing
 from taskflow.store.connect import Database, Line
 from taskflow_worker.settings import Settings, check_queues
 
@@ -39,6 +40,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     except DeclarationError as error:
         raise ProgramError(str(error), exit_code=2) from error
     async with AsyncExitStack() as stack:
+        stack.enter_context(tracing(Role.WORKER, on=settings.traces, ratio=settings.trace_sample_ratio))
         parts = await _opened(settings, registry, imports, stack)
         guard = await stack.enter_async_context(Guard())
         crew = Crew(parts, settings.worker_queues, _limits(settings))

@@ -19,11 +19,13 @@ from taskflow.domain.transitions import TERMINAL
 from taskflow.engine.waiting import Follower
 from taskflow.kit.clock import now
 from taskflow.kit.logging import get_logger, logs_debug
+from taskflow.kit.tracing import trace_id
 from taskflow_api import faults
 from taskflow_api.fingerprint import request_hash
 from taskflow_api.operation import Answer, Body, Call, Operation
 from taskflow_api.queries import Parameter, seconds
 from taskflow_api.replies import answer
+from taskflow_api.spans import traced
 from taskflow_api.strict_json import check_text, malformed
 from taskflow_api.submission import KEY_PATTERN, Batch, Submission, is_plain, judge, new_task
 from taskflow_api.waiting import task_when_done
@@ -52,11 +54,12 @@ async def submit(call: Call) -> ASGIApp:
     if key is not None:
         task.idempotency_key = key
         task.request_hash = request_hash(f"POST {call.operation.path}", body)
-    async with _ear(call, task.id) as ear:
-        accepted = await call.services.submitter.submit(task)
-        made = await _read_back(call, accepted, ear)
+    with traced(call, [task]):
+        async with _ear(call, task.id) as ear:
+            accepted = await call.services.submitter.submit(task)
+            made = await _read_back(call, accepted, ear)
     if logs_debug():
-        _say(call, [(made.id, made.type, made.queue)], replayed=accepted.replayed)
+        _say(call, [(made.id, made.type, made.queue, task.trace)], replayed=accepted.replayed)
     headers = [("location", f"{call.operation.path}/{made.id}")]
     if accepted.replayed:
         return answer(made, 200, [*headers, REPLAYED])
@@ -80,9 +83,12 @@ async def submit_batch(call: Call) -> ASGIApp:
             task.request_hash = request_hash(f"{route} item", texts[at])
         tasks.append(task)
     whole_hash = request_hash(route, body) if key is not None else b""
-    accepted = await call.services.submitter.submit_batch(tasks, key, whole_hash)
+    with traced(call, tasks):
+        accepted = await call.services.submitter.submit_batch(tasks, key, whole_hash)
     if logs_debug():
-        named = [(one.id, task.type, task.queue) for one, task in zip(accepted, tasks, strict=True)]
+        named = [
+            (one.id, task.type, task.queue, task.trace) for one, task in zip(accepted, tasks, strict=True)
+        ]
         _say(call, named, replayed=accepted[0].replayed)
     if all(one.replayed for one in accepted):
         return answer({"items": accepted}, 200, [REPLAYED])
@@ -144,13 +150,14 @@ def _ear(call: Call, task_id: str) -> AbstractAsyncContextManager[Follower | Non
     return call.services.waiters.follow(task_id, end_only=True) if call.query["wait"] > 0 else nullcontext()
 
 
-def _say(call: Call, tasks: Iterable[tuple[str, str, str]], *, replayed: bool) -> None:
+def _say(call: Call, tasks: Iterable[tuple[str, str, str, str | None]], *, replayed: bool) -> None:
     """Which request made which tasks."""
     request_id = call.scope["state"]["request_id"]
-    for task_id, name, queue in tasks:
+    for task_id, name, queue, trace in tasks:
         log.debug(
             "task.submitted",
             request_id=request_id,
+            trace_id=trace_id(trace),
             task_id=task_id,
             type=name,
             queue=queue,

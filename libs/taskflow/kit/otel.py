@@ -1,0 +1,118 @@
+"""Spans made and sent by OpenTelemetry: OTLP over HTTP, where and how the standard variables OTEL_EXPORTER_OTLP_* say.
+
+Whether there is a span at all is decided before (`tracing`), so that the SDK samples nothing itself.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context
+from importlib.metadata import version
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from taskflow.kit.tracing import Attributes, Kind
+
+_KINDS = {"server": SpanKind.SERVER, "consumer": SpanKind.CONSUMER}
+_FLUSH_MS = 3_000
+
+
+class _Ids(IdGenerator):
+    """Random ids, but for a span whose id is given."""
+
+    def __init__(self) -> None:
+        self._random = RandomIdGenerator()
+        self.next_span: str | None = None
+
+    def generate_span_id(self) -> int:
+        given, self.next_span = self.next_span, None
+        return self._random.generate_span_id() if given is None else int(given, 16)
+
+    def generate_trace_id(self) -> int:
+        return self._random.generate_trace_id()
+
+
+class OtelSpan:
+    """One span of OpenTelemetry's."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+        made = span.get_span_context()
+        self.traceparent = f"00-{made.trace_id:032x}-{made.span_id:016x}-{made.trace_flags:02x}"
+
+    def end(
+        self, error: tuple[str, str, str | None] | None = None, **attributes: str | int | float | bool
+    ) -> None:
+        """It is over."""
+        self._span.set_attributes({key.replace("__", "."): value for key, value in attributes.items()})
+        if error is not None:
+            kind, message, traceback = error
+            told = {
+                "exception.type": kind,
+                "exception.message": message,
+                "exception.stacktrace": traceback or "",
+            }
+            self._span.add_event("exception", told)
+            self._span.set_attribute("error.type", kind)
+            self._span.set_status(Status(StatusCode.ERROR, message))
+        self._span.end()
+
+
+class OtelTracer:
+    """One a program. Spans that cannot be sent in time are dropped, and nothing waits for them."""
+
+    def __init__(self, service: str) -> None:
+        self._ids = _Ids()
+        resource = Resource.create(
+            {"service.name": f"taskflow-{service}", "service.version": version("taskflow-platform")}
+        )
+        self._provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, id_generator=self._ids)
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        trace.set_tracer_provider(self._provider)  # what libraries make in a handler goes the same way
+        self._tracer = self._provider.get_tracer("taskflow")
+
+    def begin(
+        self,
+        name: str,
+        kind: Kind,
+        parent: str | None,
+        attributes: Attributes,
+        *,
+        span_id: str | None = None,
+        link: str | None = None,
+    ) -> OtelSpan:
+        """A span of that name."""
+        above = _above(parent) if parent else otel_context.Context()
+        links = [Link(_span_context(parent, link))] if parent and link else []
+        self._ids.next_span = span_id
+        span = self._tracer.start_span(
+            name, above, kind=_KINDS[kind], attributes=dict(attributes), links=links
+        )
+        self._ids.next_span = None
+        return OtelSpan(span)
+
+    def enter(self, variables: Context, traceparent: str) -> None:
+        """Let what runs with these context variables see this as the present span."""
+        variables.run(otel_context.attach, _above(traceparent))
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._provider.force_flush(_FLUSH_MS)
+        self._provider.shutdown()
+
+
+def _above(traceparent: str) -> otel_context.Context:
+    span = NonRecordingSpan(_span_context(traceparent, traceparent[36:52]))
+    return trace.set_span_in_context(span, otel_context.Context())
+
+
+def _span_context(traceparent: str, span_id: str) -> SpanContext:
+    flags = TraceFlags(int(traceparent[-2:], 16))
+    return SpanContext(int(traceparent[3:35], 16), int(span_id, 16), is_remote=True, trace_flags=flags)
