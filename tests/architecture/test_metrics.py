@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.chaos.cell import load_cells
 from tests.support import prometheus
 from tests.support.systems import ROOT
 
@@ -85,6 +86,11 @@ def test_every_alert_is_tested_to_fire_and_to_be_still() -> None:
     names = {alert["alert"] for alert in ALERTS}
     assert {check["alertname"] for check in checks if check.get("exp_alerts")} == names
     assert {check["alertname"] for check in checks if not check.get("exp_alerts")} == names
+
+
+def test_every_alert_is_fired_by_its_cause_in_a_cell() -> None:
+    cells = {each.name for each in load_cells(["alerts"]) if each.module == "alerts"}
+    assert cells == {f"alert: {alert['alert']}" for alert in ALERTS}
 
 
 def test_the_rules_pass_their_tests() -> None:

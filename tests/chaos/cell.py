@@ -71,6 +71,7 @@ class Cell(NamedTuple):
     patience: float
     exits: Set[int]
     full_only: bool
+    tool: str | None
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -92,6 +93,7 @@ def cell(
     patience: float = 60,
     exits: Set[int] = frozenset({0}),
     full_only: bool = False,
+    tool: str | None = None,
 ) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
     """Make a function a cell; its docstring says what is done.
 
@@ -99,6 +101,7 @@ def cell(
     what it yields. In the short form cells of the same kind share a system, unless `alone`. `patience` is how many
     seconds after the cell all accepted tasks may need to be terminal. A process of `dev` that ends by itself with a code
     that is none of `exits` is a fault. `full_only`: it is long, and others show most of it: `make test` leaves it out.
+    `tool`: a program it needs, which not every machine has.
     """
 
     def register(run: Callable[[Stage], None]) -> Callable[[Stage], None]:
@@ -119,6 +122,7 @@ def cell(
             patience,
             exits,
             full_only,
+            tool,
         )
         return run
 

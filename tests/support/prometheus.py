@@ -27,13 +27,18 @@ _NAME = re.compile(r"\btaskflow_\w+")
 _SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 
-def tool(name: str) -> str:
-    """The path of `prometheus` or `promtool`; skips where there is none. `.ci/run` unpacks them."""
+def found(name: str) -> str | None:
+    """The path of `prometheus` or `promtool`, if there is one. `.ci/run` unpacks them."""
     folder = os.environ.get("PROMETHEUS_BIN", "")
-    found = shutil.which(name, path=f"{folder}{os.pathsep}{os.environ.get('PATH', '')}")
-    if found is None:
+    return shutil.which(name, path=f"{folder}{os.pathsep}{os.environ.get('PATH', '')}")
+
+
+def tool(name: str) -> str:
+    """The same; skips where there is none."""
+    path = found(name)
+    if path is None:
         pytest.skip(f"no {name} here: Debian's package prometheus has it")
-    return found
+    return path
 
 
 def metrics_in(expression: str) -> set[str]:
@@ -70,8 +75,8 @@ class Prometheus:
         """The samples of an instant query."""
         answer = self.http.get("/query", params={"query": expression})
         assert answer.status_code == 200, f"{expression}: {answer.text}"
-        found: list[dict[str, Any]] = answer.json()["data"]["result"]
-        return found
+        samples: list[dict[str, Any]] = answer.json()["data"]["result"]
+        return samples
 
     def firing(self) -> set[str]:
         """The names of the alerts that fire."""

@@ -27,6 +27,7 @@ CONSUMERS_MAX = 4_096
 COMMANDS = ("cancel", "pause", "drain")
 """What is told on `control.>`."""
 
+TASKS_BYTES_MAX = 2 * 1024**3
 _DAY = 86_400
 
 
@@ -36,6 +37,8 @@ class Topology(Struct, frozen=True):
     stream: str = "TASKFLOW"
     consumer: str = "taskflow-worker"
     replicas: int = 1
+    bytes_max: int = TASKS_BYTES_MAX
+    """What the stream of tasks may hold."""
 
     @property
     def dlq_stream(self) -> str:
@@ -106,7 +109,7 @@ class Topology(Struct, frozen=True):
                 discard=DiscardPolicy.NEW,
                 num_replicas=self.replicas,
                 max_msg_size=4_096,
-                max_bytes=2 * 1024**3,
+                max_bytes=self.bytes_max,
                 max_consumers=CONSUMERS_MAX,
                 duplicate_window=120,
             ),

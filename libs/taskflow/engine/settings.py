@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from taskflow.bus.login import Login
 from taskflow.bus.nkey import BadSeed, key_pair
 from taskflow.bus.rights import Role
-from taskflow.bus.topology import Topology
+from taskflow.bus.topology import TASKS_BYTES_MAX, Topology
 from taskflow.domain.retry import RetryPolicy
 from taskflow.kit.settings import ProgramSettings, Seconds, Secret, SettingsError, Url
 
@@ -28,10 +28,13 @@ class BusNames(ProgramSettings, frozen=True, kw_only=True):
     nats_stream_name: BusName = "TASKFLOW"
     nats_consumer_name: BusName = "taskflow-worker"
     nats_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
+    nats_stream_bytes_max: Annotated[int, Meta(ge=1024**2, le=1024**4)] = TASKS_BYTES_MAX
 
     def topology(self) -> Topology:
         """The names on the bus."""
-        return Topology(self.nats_stream_name, self.nats_consumer_name, self.nats_replicas)
+        return Topology(
+            self.nats_stream_name, self.nats_consumer_name, self.nats_replicas, self.nats_stream_bytes_max
+        )
 
 
 class BusSettings(BusNames, frozen=True, kw_only=True):
