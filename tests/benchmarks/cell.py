@@ -20,6 +20,7 @@ MODULES = (
     "queues",
     "idle",
     "memory",
+    "traces",
     "peers",
 )
 """The modules of cells, in the order of the page."""

@@ -56,8 +56,8 @@ def _plain(attributes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def otlp_receiver() -> Iterator[Receiver]:
-    """One that listens on a free port of loopback."""
+def otlp_receiver(*, keeps: bool = True) -> Iterator[Receiver]:
+    """One that listens on a free port of loopback; one that does not keep what it is told does not even read it."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -67,7 +67,8 @@ def otlp_receiver() -> Iterator[Receiver]:
                 import gzip
 
                 body = gzip.decompress(body)
-            receiver.take(body)
+            if keeps:
+                receiver.take(body)
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()

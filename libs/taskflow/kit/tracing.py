@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import Context
 from typing import Literal, Protocol
 
@@ -92,14 +92,12 @@ def drawn() -> bool:
 
 
 @contextlib.contextmanager
-def tracing(
-    service: str, *, on: bool, ratio: float, make: Callable[[str], Tracer] | None = None
-) -> Iterator[None]:
+def tracing(service: str, *, on: bool, ratio: float) -> Iterator[None]:
     """Traces on while inside, if `on`; `ratio` of what no caller has decided of is traced."""
     if not on:
         yield
         return
-    made = (make or _otel)(service)
+    made = _otel(service)
     _State.tracer, _State.ratio = made, ratio
     try:
         yield
