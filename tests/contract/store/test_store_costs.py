@@ -68,7 +68,7 @@ def _many(kind: str, value: str | None = None) -> str:
 def _alike(me: str) -> str:
     new = _ids([new_id() for _ in range(ROWS)])
     return f"{new}, {_many('text', '{}')}, 'echo', 'default', 2, NULL, '[]', " + (
-        f"NULL, NULL, NULL, NULL, 5, 30, '{{}}', {me}"
+        f"NULL, NULL, NULL, NULL, 5, 30, '{{}}', {me}, NULL"
     )
 
 
@@ -76,7 +76,7 @@ def _various(me: str) -> str:
     texts, numbers, no_text = _many("text", "{}"), _many("smallint", "2"), _many("text")
     words = [_many("text", "echo"), _many("text", "default"), numbers, texts, no_text, no_text, no_text]
     times = [_many("timestamptz"), _many("float8"), _many("timestamptz")]
-    rest = [numbers, _many("float8", "30"), texts, _many("uuid", me.strip("'"))]
+    rest = [numbers, _many("float8", "30"), texts, _many("uuid", me.strip("'")), no_text]
     return ", ".join([_ids([new_id() for _ in range(ROWS)]), *words, *times, *rest])
 
 

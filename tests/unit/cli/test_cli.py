@@ -55,8 +55,8 @@ def test_help_lists_the_commands() -> None:
 
 def test_info_as_json() -> None:
     found = json.loads(taskflow("info", "--json").stdout)
-    assert found["python"] == sys.version.split()[0]
-    assert found["asyncpg"]
+    assert found["versions"]["python"] == sys.version.split()[0]
+    assert found["versions"]["asyncpg"]
 
 
 def test_dev_refuses_a_used_port_before_it_starts_anything(tmp_path: Path) -> None:
