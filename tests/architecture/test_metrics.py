@@ -113,7 +113,7 @@ def test_prometheus_of_the_compose_file_reads_its_configuration(tmp_path: Path) 
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 rules" in done.stdout
+    assert "13 rules" in done.stdout
 
 
 def test_prometheus_of_the_compose_file_asks_every_service_where_it_tells() -> None:

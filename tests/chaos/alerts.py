@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tests.chaos.cell import cell
 from tests.chaos.stage import Stage, until
@@ -107,7 +107,7 @@ def poison(stage: Stage) -> None:
 def dead_letters_rising(stage: Stage) -> None:
     """A deploy whose handler always gives up."""
     with fires(stage, "TaskflowDeadLettersRising"):
-        for _ in range(12):
+        for _ in range(16):
             stage.submit([{"type": "gives_up"}] * 10)
             stage.lasting(1, "more come in")
     stage.until_done()
@@ -123,6 +123,21 @@ def nats_reconnecting(stage: Stage) -> None:
             until_replaced(stage.system, "nats", pid)
             stage.naps(5)
             stage.lasting(1, "all are connected again")
+    stage.until_done()
+
+
+@cell(_alert("TaskflowPostgresAway"), expects="it fires; all is well after", ground=watched, tool=TOOL)
+def postgres_away(stage: Stage) -> None:
+    """PostgreSQL ends all connections and takes no new ones."""
+    stage.ground.begin(stage)
+    postgres = stage.system.facts()["pids"]["postgres"]
+    backends = stage.books.rows("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
+    with _stopped([postgres]), fires(stage, "TaskflowPostgresAway", 60):
+        for row in backends:
+            with suppress(ProcessLookupError):
+                kill(row["pid"], signal.SIGTERM)
+    stage.until_whole()
+    stage.naps(5)
     stage.until_done()
 
 

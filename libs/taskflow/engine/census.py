@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
-from taskflow.domain.errors import Unavailable
 from taskflow.domain.task import LANE_NAMES
 from taskflow.domain.transitions import LIVE
 from taskflow.engine.meters import NAMES_MAX
@@ -22,7 +21,7 @@ from taskflow.store.connect import Conn, Line
 
 log = get_logger(__name__)
 
-AGE_SECONDS_MAX = 5.0
+AGE_SECONDS_MAX = 4.5
 """Scrapers that ask within this time share a reading."""
 PATIENCE_SECONDS = 4.0
 
@@ -62,7 +61,7 @@ class Census:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await self._line.run(self._count)
                 UP.set(1)
-            except (Unavailable, TimeoutError) as error:
+            except Exception as error:  # of any kind: what else is measured must be told all the same
                 _forget()
                 UP.set(0)
                 log.warning("census.failed", error=str(error) or "no answer")

@@ -102,7 +102,8 @@ class Executor:
         self._slots.busy -= 1
         self._on_free()
         self._spans.end(task, outcome)
-        measure_run(task, time.monotonic() - task.begun_at)
+        if not (isinstance(outcome, Released) and not outcome.begun):
+            measure_run(task, time.monotonic() - task.begun_at)
         if isinstance(outcome, BaseException):
             self._fail(outcome)
         elif self._lines.pending(task):
@@ -160,6 +161,7 @@ class Executor:
             if not turn.done():
                 return Released("it waits to run in a process of its own", begun=False)
             del self._waiting[key]
+            task.begun_at = time.monotonic()
             return await self._runner.run(task, isolated=True)
         finally:
             self._waiting.pop(key, None)

@@ -216,6 +216,7 @@ class Intake:
         """A pull that was parked before a pause or a drain may still bring something: it goes back. Rubbish just goes."""
         if not delivery.ids:
             log.warning("doorbell.discarded", subject=delivery.subject, bytes=len(delivery.payload))
+        GIVEN_BACK.inc(bool(delivery.ids))
         answer = delivery.nak(BUSY_DELAYS_SECONDS[Lane(lane)]) if delivery.ids else delivery.ack()
         refusal = asyncio.create_task(answer)
         self._refusals.add(refusal)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from taskflow.domain.task import LANE_NAMES, Claimed
-from taskflow.kit.metrics import Bounded, Tally, counter, gauge, histogram
+from taskflow.kit.metrics import OTHER, Bounded, Tally, counter, gauge, histogram
 
 NAMES_MAX = 500
 """Values of a label that callers name, `other` among them."""
@@ -25,8 +25,9 @@ _ITEMS_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 _TRIP_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 Place = TypeVar("Place")
-_kinds = Bounded(NAMES_MAX)
+_types = Bounded(NAMES_MAX)
 _queues = Bounded(NAMES_MAX)
+_places = Bounded(4 * NAMES_MAX)
 
 SUBMITTED = counter(
     "taskflow_tasks_submitted_total", "Tasks that were accepted.", ["queue", "type", "priority"]
@@ -89,6 +90,12 @@ BATCH_TRIP = histogram(
 
 _waits: dict[tuple[str, int], Tally] = {}
 _runs: dict[tuple[str, str], Tally] = {}
+
+
+def _kinds(queue: str, name: str) -> tuple[str, str]:
+    """The labels of a queue and a type; of pairs there are not without end either, and then the type goes first."""
+    kind = (_queues(queue)[0], _types(name)[0])
+    return kind if _places(*kind) == kind else (kind[0], OTHER)
 
 
 def count_submitted(rows: Iterable[tuple[str, str, int]]) -> None:

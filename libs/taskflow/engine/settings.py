@@ -15,8 +15,6 @@ from taskflow.domain.retry import RetryPolicy
 from taskflow.kit.settings import ProgramSettings, Seconds, Secret, SettingsError, Url
 
 Attempts = Annotated[int, Meta(ge=1, le=100)]
-SampleRatio = Annotated[float, Meta(ge=0, le=1)]
-"""How much of what no caller has decided of is traced."""
 
 
 BusName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z", description="1 to 64 of A-Z a-z 0-9 _ -")]

@@ -7,6 +7,7 @@ Names and attributes follow OpenTelemetry's conventions for messaging
 
 from __future__ import annotations
 
+from taskflow.bus.topology import Topology
 from taskflow.domain.attempt import (
     Cancelled,
     ErrorInfo,
@@ -19,7 +20,7 @@ from taskflow.domain.attempt import (
     TimedOut,
 )
 from taskflow.domain.task import LANE_NAMES, Claimed
-from taskflow.kit.tracing import Span, is_sampled, span_id_of, tracer
+from taskflow.kit.tracing import Span, is_sampled, is_traceparent, span_id_of, tracer
 
 _OUTCOMES: dict[type, str] = {
     Succeeded: "succeeded",
@@ -50,7 +51,7 @@ class AttemptSpans:
                 "messaging.system": "nats",
                 "messaging.operation.type": "process",
                 "messaging.operation.name": "process",
-                "messaging.destination.name": task.queue,
+                "messaging.destination.name": destination(task),
                 "messaging.message.conversation_id": task.id,
                 "taskflow.task.id": task.id,
                 "taskflow.task.type": task.type,
@@ -65,12 +66,18 @@ class AttemptSpans:
             link=span_id_of(task.id, task.number - 1) if task.number > 1 else None,
         )
         self._spans[task.id, task.version] = span
-        task.trace = span.traceparent
+        if is_traceparent(span.traceparent):  # OTEL_SDK_DISABLED makes spans without ids
+            task.trace = span.traceparent
 
     def end(self, task: Claimed, outcome: Outcome | BaseException) -> None:
         """How it ended."""
         if self._spans and (span := self._spans.pop((task.id, task.version), None)) is not None:
             span.end(_error(outcome), taskflow__outcome=_OUTCOMES.get(type(outcome), "broken"))
+
+
+def destination(task: Claimed) -> str:
+    """The subject on which the task was announced."""
+    return Topology().task_subject(task.lane, task.queue)
 
 
 def _error(outcome: Outcome | BaseException) -> tuple[str, str, str | None] | None:

@@ -5,6 +5,8 @@ Whether there is a span at all is decided before (`tracing`), so that the SDK sa
 
 from __future__ import annotations
 
+import logging
+import threading
 from contextvars import Context
 from importlib.metadata import version
 
@@ -15,17 +17,17 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from taskflow.kit.tracing import Attributes, Kind
 
 _KINDS = {"server": SpanKind.SERVER, "consumer": SpanKind.CONSUMER}
-_FLUSH_MS = 3_000
+_CLOSE_SECONDS_MAX = 3.0
 
 
-class _Ids(IdGenerator):
-    """Random ids, but for a span whose id is given."""
+class _Ids(threading.local, IdGenerator):
+    """Random ids, but for a span whose id is given; each thread has its own next one."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
@@ -73,10 +75,16 @@ class OtelTracer:
         resource = Resource.create(
             {"service.name": f"taskflow-{service}", "service.version": version("taskflow-platform")}
         )
-        self._provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, id_generator=self._ids)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        trace.set_tracer_provider(self._provider)  # what libraries make in a handler goes the same way
-        self._tracer = self._provider.get_tracer("taskflow")
+        self._sending = BatchSpanProcessor(OTLPSpanExporter())
+        ours = TracerProvider(sampler=ALWAYS_ON, resource=resource, id_generator=self._ids)
+        ours.add_span_processor(self._sending)
+        self._tracer = ours.get_tracer("taskflow")
+        # What libraries make in a handler goes the same way, but only where its task is traced.
+        theirs = TracerProvider(sampler=ParentBased(ALWAYS_OFF), resource=resource)
+        theirs.add_span_processor(self._sending)
+        trace.set_tracer_provider(theirs)
+        # It says four lines of each batch that cannot be sent.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
     def begin(
         self,
@@ -103,9 +111,10 @@ class OtelTracer:
         variables.run(otel_context.attach, _above(traceparent))
 
     def close(self) -> None:
-        """Send what is left."""
-        self._provider.force_flush(_FLUSH_MS)
-        self._provider.shutdown()
+        """Send what is left; a collector that does not answer is not waited for."""
+        closing = threading.Thread(target=self._sending.shutdown, name="otel.close", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS_MAX)
 
 
 def _above(traceparent: str) -> otel_context.Context:

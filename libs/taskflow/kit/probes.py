@@ -97,7 +97,7 @@ class Probes:
         if path == "/metrics":
             if self._refresh is not None:
                 await self._refresh()
-            return _response(method, 200, CONTENT_TYPE, exposition())
+            return _response(method, 200, CONTENT_TYPE, await asyncio.to_thread(exposition))
         try:
             ready, found = await self._ready()
         except Exception as error:

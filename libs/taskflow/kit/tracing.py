@@ -92,7 +92,7 @@ def drawn() -> bool:
 
 
 @contextlib.contextmanager
-def tracing(service: str, *, on: bool, ratio: float) -> Iterator[None]:
+def tracing(service: str, *, on: bool, ratio: float = 0.0) -> Iterator[None]:
     """Traces on while inside, if `on`; `ratio` of what no caller has decided of is traced."""
     if not on:
         yield

@@ -32,7 +32,7 @@ class Letters(NamedTuple):
     n: int
 
 
-# A loose index scan: two probes per (queue, lane), for the doorbell rung first and for one of the parked.
+# A loose index scan: two probes per (queue, lane), for the doorbell rung first and for (up to a thousand of) the parked.
 READ_WAITING = """-- store.census.read_waiting
 WITH RECURSIVE heads AS (
     (SELECT queue, lane FROM tasks WHERE status = 'queued' ORDER BY queue, lane LIMIT 1)
@@ -48,7 +48,7 @@ FROM heads h, LATERAL (
      ORDER BY t.rung_at LIMIT 1)
     UNION ALL
     (SELECT t.queued_at FROM tasks t WHERE t.status = 'queued' AND t.queue = h.queue AND t.lane = h.lane
-     ORDER BY t.rung_at DESC LIMIT 1)) o
+       AND t.rung_at = 'infinity' LIMIT 1000)) o
 GROUP BY h.queue, h.lane"""
 
 READ_LETTERS = """-- store.census.read_letters

@@ -33,7 +33,7 @@ WITH me AS MATERIALIZED (
       AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp()) AND EXISTS (SELECT FROM me)
     RETURNING t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.type, t.queue, t.lane,
               t.payload, t.timeout_seconds, t.retry, t.started_at, t.tags, t.metadata, t.seq,
-              date_part('epoch', t.started_at - t.queued_at) AS waited_seconds, t.trace
+              greatest(0, coalesce(date_part('epoch', t.started_at - t.queued_at), 0)) AS waited_seconds, t.trace
 ), counted AS (
     INSERT INTO stat_deltas (n, queue, type, origin, target)
     SELECT count(*), queue, type, 'queued', 'running' FROM moved GROUP BY queue, type

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from taskflow.engine.settings import BusSettings, SampleRatio
+from taskflow.engine.settings import BusSettings
 from taskflow.kit.settings import Seconds, SettingsError, Url
 
 
@@ -25,7 +25,7 @@ class Settings(BusSettings, frozen=True, kw_only=True):
     worker_backoff_base: Annotated[Seconds, Meta(ge=0)] = 0.5
     worker_backoff_max: Annotated[Seconds, Meta(ge=0)] = 10.0
     traces: bool = False
-    trace_sample_ratio: SampleRatio = 0.01
+    trace_sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.01
 
     def __post_init__(self) -> None:
         super().__post_init__()

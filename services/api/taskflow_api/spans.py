@@ -43,7 +43,7 @@ def traced(call: Call, tasks: Sequence[NewTask]) -> Iterator[None]:
     if len(tasks) == 1:
         attributes |= {"taskflow.task.id": tasks[0].id, "taskflow.task.type": tasks[0].type}
     span = made_by.begin(f"{method} {route}", "server", parent, attributes)
-    for task in chosen:
+    for task in chosen if is_traceparent(span.traceparent) else ():
         task.trace = span.traceparent
     error = None
     try:

@@ -40,7 +40,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     except DeclarationError as error:
         raise ProgramError(str(error), exit_code=2) from error
     async with AsyncExitStack() as stack:
-        stack.enter_context(tracing(Role.WORKER, on=settings.traces, ratio=settings.trace_sample_ratio))
+        stack.enter_context(tracing(Role.WORKER, on=settings.traces))
         parts = await _opened(settings, registry, imports, stack)
         guard = await stack.enter_async_context(Guard())
         crew = Crew(parts, settings.worker_queues, _limits(settings))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from taskflow.engine.settings import LeaseSettings, SampleRatio
+from taskflow.engine.settings import LeaseSettings
 from taskflow.kit.settings import Seconds, SettingsError
 
 
@@ -21,7 +21,6 @@ class Settings(LeaseSettings, frozen=True, kw_only=True):
     worker_drain_timeout: Annotated[Seconds, Meta(ge=0)] = 30.0
     builtin_types: bool = True
     traces: bool = False
-    trace_sample_ratio: SampleRatio = 0.01
 
 
 def check_queues(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from taskflow.domain.errors import Unavailable
@@ -32,7 +33,7 @@ async def ready(call: Call) -> ASGIApp:
 
 async def metrics(_call: Call) -> ASGIApp:
     """What this process counts."""
-    return Reply(200, exposition(), [], CONTENT_TYPE)
+    return Reply(200, await asyncio.to_thread(exposition), [], CONTENT_TYPE)
 
 
 def _probe(path: str, operation_id: str, summary: str, *, asks: bool) -> Operation:
