@@ -189,6 +189,9 @@ def partitions_run_out(stage: Stage) -> None:
         "AND right(relname, 8) > to_char(now(), 'YYYYMMDD')"
     )
     assert ahead
+    observer = stage.ground.begin(stage)
+    started = 'time() - process_start_time_seconds{job="scheduler"} > 8'
+    until(lambda: observer.ask(started), "the scheduler has made what it makes when it starts", 30)
     with fires(stage, "TaskflowPartitionsRunOut", 60):
         for row in ahead:
             stage.books.rows(f"DROP TABLE {row['relname']}")

@@ -26,8 +26,8 @@ def faster(rules: str) -> str:
         return f"{head}{max(1, round(int(number) * _SECONDS[unit] / FASTER))}s{tail}"
 
     rules = re.sub(r"(for: )(\d+)([smh])()", shorter, rules)
-    # Of a rate there must be several scrapes in a window.
-    rules = re.sub(r"\[(\d+)m\]", lambda found: f"[{max(5, int(found[1]))}s]", rules)
+    # In a window there must be several scrapes, and what takes five seconds (a connection that is not answered) twice.
+    rules = re.sub(r"\[(\d+)m\]", lambda found: f"[{max(12, int(found[1]))}s]", rules)
     return re.sub(
         r'(priority="\w+"\}\)) > (\d+)', lambda found: f"{found[1]} > {int(found[2]) / FASTER}", rules
     )

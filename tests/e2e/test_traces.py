@@ -96,9 +96,14 @@ def test_what_is_not_sampled_makes_no_span_and_is_handed_on(traced: tuple[System
     unreadable = system.wait(_submit(system, "tells_trace_in_child", "00-nonsense-01"))
     without = system.wait(system.submit("tells_trace_in_child")["id"])
     assert (unsampled["result"], unreadable["result"], without["result"]) == (UNSAMPLED, None, None)
+    for task_id in (system.submit("calls_on")["id"], _submit(system, "calls_on", UNSAMPLED)):
+        assert system.wait(task_id)["status"] == "completed"
     last = "44444444444444444444444444444444"
     system.wait(_submit(system, "tells_trace_in_child", f"00-{last}-b7ad6b7169203331-01"))
     _spans(receiver, last, 2)
+    assert {span.trace_id for span in receiver.spans if span.name == "inner"} <= {"2" * 32}, (
+        "nor do libraries"
+    )
     ids = {unsampled["id"], unreadable["id"], without["id"]}
     assert not [span for span in receiver.spans if span.attributes.get("taskflow.task.id") in ids]
 

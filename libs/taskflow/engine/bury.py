@@ -32,6 +32,7 @@ log = get_logger(__name__)
 NOTICE_AGE_SECONDS = 30.0
 PAGE = 1_000
 CREDIT = 500
+_ERROR_CHARS_MAX = 500
 _VARIABLE = re.compile(
     r"0x[0-9a-f]+|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\d+|'[^']*'|\"[^\"]*\"",
     re.I,
@@ -114,7 +115,9 @@ class Undertaker:
                     type=letter.type,
                     queue=letter.queue,
                     reason=letter.reason,
-                    error=f"{error.get('type')}: {error.get('message')}" if error else None,
+                    error=f"{error.get('type')}: {error.get('message')}"[:_ERROR_CHARS_MAX]
+                    if error
+                    else None,
                     fingerprint=prints[letter_id],
                 )
         return [None] * len(deliveries)

@@ -23,7 +23,12 @@ from taskflow.kit.settings import environment
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _FIELD_CHARS_MAX = 4096
-_SECRET = re.compile(r"authorization|cookie|passw|secret|token|api_?key|seed|signature|payload", re.I)
+_SECRET = re.compile(
+    r"authorization|cookie|passw|secret|token|api_?key|private_?key|credential|jwt|dsn|ticket|seed|signature|payload",
+    re.I,
+)
+_USERINFO = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*(?=@)|(?<=Bearer )[\w.~+/-]+=*")
+"""In texts: what stands before the host of a URL, and bearers' tokens."""
 _HIDDEN = "***"
 _WORDS = {"warning": "warn", "critical": "fatal"}
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
@@ -96,11 +101,23 @@ def one_line(value: Any) -> str:
 
 def _hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if value is not None and _SECRET.search(key):
-            event[key] = _HIDDEN
-        elif isinstance(value, dict):
-            event[key] = {k: _HIDDEN if _SECRET.search(str(k)) else v for k, v in value.items()}
+        event[key] = _without_secrets(key, value)
     return event
+
+
+def _without_secrets(key: str, value: Any) -> Any:
+    """Numbers and yes or no are no secrets, whatever they are called."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if _SECRET.search(key):
+        return _HIDDEN
+    if isinstance(value, str):
+        return _USERINFO.sub(_HIDDEN, value) if "://" in value or "Bearer" in value else value
+    if isinstance(value, dict):
+        return {k: _without_secrets(str(k), v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets("", item) for item in value]
+    return value
 
 
 def _plain(value: Any) -> str:

@@ -89,11 +89,13 @@ def test_what_may_be_secret_is_not_written(fmt: str) -> None:
     configure("info", fmt, "api", out)
     get_logger("x").info(
         "key.made", api_key="tfq_hidden1", Authorization="Bearer hidden2", payload={"a": "hidden3"}, token=None,
-        facts={"password": "hidden4", "name": "shown1"}, task_id="shown2",
+        facts={"password": "hidden4", "name": "shown1", "headers": [{"cookie": "hidden5"}]}, task_id="shown2",
+        error="cannot reach postgres://me:hidden6@shown3/db", said="Bearer hidden7.abc", validate_payloads=True,
     )  # fmt: skip
     line = out.getvalue()
     assert "hidden" not in line
-    assert {"shown1", "shown2", "***"} <= set(re.findall(r"shown\d|\*\*\*", line))
+    assert {"shown1", "shown2", "shown3", "***"} <= set(re.findall(r"shown\d|\*\*\*", line))
+    assert "true" in line.lower(), "a switch is no secret"
 
 
 def test_whether_debug_is_written_can_be_asked() -> None:
