@@ -31,6 +31,7 @@ class Receiver:
     def __init__(self) -> None:
         self.spans: list[Told] = []
         self.url = ""
+        self.status = 200
 
     def take(self, body: bytes) -> None:
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
@@ -67,9 +68,9 @@ def otlp_receiver(*, keeps: bool = True) -> Iterator[Receiver]:
                 import gzip
 
                 body = gzip.decompress(body)
-            if keeps:
+            if keeps and receiver.status == 200:
                 receiver.take(body)
-            self.send_response(200)
+            self.send_response(receiver.status)
             self.send_header("content-length", "0")
             self.end_headers()
 

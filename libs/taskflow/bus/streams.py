@@ -8,7 +8,7 @@ import nats.js.errors
 from nats.js.api import StreamConfig
 
 from taskflow.bus.connect import Bus
-from taskflow.bus.errors import NO_STREAM, StreamMissing, translated
+from taskflow.bus.errors import NO_STREAM, BusAway, StreamMissing, translated
 from taskflow.bus.topology import STAMP_HEADER
 from taskflow.kit.logging import get_logger
 from taskflow.kit.metrics import gauge
@@ -29,10 +29,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 async def ensure_streams(bus: Bus) -> list[str]:
     """Make the streams that are missing, mend those that differ. Returns the names of those made anew."""
     made = []
-    for config in bus.topology.streams():
-        with translated():
-            if await _ensure_stream(bus, config):
-                made.append(config.name or "")
+    try:
+        for config in bus.topology.streams():
+            with translated():
+                if await _ensure_stream(bus, config):
+                    made.append(config.name or "")
+    except BusAway:
+        for told in (MESSAGES, BYTES, BYTES_MAX):
+            told.clear()  # nothing is told rather than what was
+        raise
     return made
 
 

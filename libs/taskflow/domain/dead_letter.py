@@ -34,8 +34,11 @@ class DeadLetter(Struct, frozen=True):
     resolved_at: Time | None
 
 
-class Notice(Struct, frozen=True):
-    """What `tasks.dlq` carries: a doorbell for a dead letter that already stands."""
+class Notice(Struct, frozen=True, omit_defaults=True):
+    """What `tasks.dlq` carries: a doorbell for a dead letter that already stands.
+
+    `trace_id` is for the log; a letter announced again is announced without.
+    """
 
     dead_letter_id: str
     task_id: str
@@ -43,6 +46,7 @@ class Notice(Struct, frozen=True):
     type: str
     queue: str
     reason: Reason
+    trace_id: str | None = None
 
 
 class LetterGroup(Struct, frozen=True):

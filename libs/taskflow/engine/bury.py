@@ -104,23 +104,27 @@ class Undertaker:
         prints = {letter.id: fingerprint(letter) for letter in letters.values() if letter.handled_at is None}
         if prints:
             stamped = await self._line.run(lambda conn: dead_letters.stamp_letters(conn, prints))
+            traces = {notice.dead_letter_id: notice.trace_id for notice in notices if notice.trace_id}
             for letter_id in stamped:
-                letter = letters[letter_id]
-                HANDLED.labels(letter.reason).inc()
-                error = _error_of(letter)
-                log.warning(
-                    "dead_letter.received",
-                    dead_letter_id=letter_id,
-                    task_id=letter.task_id,
-                    type=letter.type,
-                    queue=letter.queue,
-                    reason=letter.reason,
-                    error=f"{error.get('type')}: {error.get('message')}"[:_ERROR_CHARS_MAX]
-                    if error
-                    else None,
-                    fingerprint=prints[letter_id],
-                )
+                _say(letters[letter_id], prints[letter_id], traces.get(letter_id))
         return [None] * len(deliveries)
+
+
+def _say(letter: DeadLetter, printed: str, trace_id: str | None) -> None:
+    HANDLED.labels(letter.reason).inc()
+    error = _error_of(letter)
+    facts: dict[str, Any] = {
+        "dead_letter_id": letter.id,
+        "task_id": letter.task_id,
+        "type": letter.type,
+        "queue": letter.queue,
+        "reason": letter.reason,
+        "error": f"{error.get('type')}: {error.get('message')}"[:_ERROR_CHARS_MAX] if error else None,
+        "fingerprint": printed,
+    }
+    if trace_id is not None:
+        facts["trace_id"] = trace_id
+    log.warning("dead_letter.received", **facts)
 
 
 def _notice(delivery: Delivery) -> Notice | None:

@@ -7,7 +7,7 @@ news) is handed to the dispatcher.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 from taskflow.bus.publisher import Doorbell
@@ -141,13 +141,16 @@ def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Seque
         for item in recorded.values()
         if item.rung_at is not None
     ]
-    notices = [
-        Notice(record.letter_id, record.task.id, record.task.life, record.task.type, record.task.queue, bury)
-        for record in made
-        if record.letter_id and (bury := record.decision.bury)
-    ]
     dispatcher.ring(bells)
-    dispatcher.notice(notices)
+    dispatcher.notice(list(_notices(made)))
+
+
+def _notices(made: Iterable[Record]) -> Iterator[Notice]:
+    for record in made:
+        task, letter_id, reason = record.task, record.letter_id, record.decision.bury
+        if letter_id and reason:
+            trace = trace_id(task.trace)
+            yield Notice(letter_id, task.id, task.life, task.type, task.queue, reason, trace)
 
 
 def _say(record: Record) -> None:

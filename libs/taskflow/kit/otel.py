@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from contextvars import Context
 from importlib.metadata import version
 
@@ -14,13 +15,16 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from taskflow.kit.logging import get_logger
 from taskflow.kit.tracing import Attributes, Kind
+
+log = get_logger(__name__)
 
 _KINDS = {"server": SpanKind.SERVER, "consumer": SpanKind.CONSUMER}
 _CLOSE_SECONDS_MAX = 3.0
@@ -67,6 +71,26 @@ class OtelSpan:
         self._span.end()
 
 
+class _Sender(OTLPSpanExporter):
+    """Says when spans begin to be lost, and when they are sent again; the library would say it of each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lost = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = super().export(spans)
+        if result is SpanExportResult.SUCCESS:
+            if self._lost:
+                log.info("traces.resumed", spans_lost=self._lost)
+            self._lost = 0
+        else:
+            if not self._lost:
+                log.warning("traces.lost", hint="the collector does not take them")
+            self._lost += len(spans)
+        return result
+
+
 class OtelTracer:
     """One a program. Spans that cannot be sent in time are dropped, and nothing waits for them."""
 
@@ -75,7 +99,7 @@ class OtelTracer:
         resource = Resource.create(
             {"service.name": f"taskflow-{service}", "service.version": version("taskflow-platform")}
         )
-        self._sending = BatchSpanProcessor(OTLPSpanExporter())
+        self._sending = BatchSpanProcessor(_Sender())
         ours = TracerProvider(sampler=ALWAYS_ON, resource=resource, id_generator=self._ids)
         ours.add_span_processor(self._sending)
         self._tracer = ours.get_tracer("taskflow")
@@ -83,7 +107,7 @@ class OtelTracer:
         theirs = TracerProvider(sampler=ParentBased(ALWAYS_OFF), resource=resource)
         theirs.add_span_processor(self._sending)
         trace.set_tracer_provider(theirs)
-        # It says four lines of each batch that cannot be sent.
+        # It says four lines of each batch that cannot be sent; `_Sender` says it once.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
     def begin(
@@ -96,19 +120,28 @@ class OtelTracer:
         span_id: str | None = None,
         link: str | None = None,
     ) -> OtelSpan:
-        """A span of that name."""
+        """A span of that name. If it cannot be made, one that tells nothing: no task fails for that."""
         above = _above(parent) if parent else otel_context.Context()
         links = [Link(_span_context(parent, link))] if parent and link else []
         self._ids.next_span = span_id
-        span = self._tracer.start_span(
-            name, above, kind=_KINDS[kind], attributes=dict(attributes), links=links
-        )
-        self._ids.next_span = None
+        try:
+            span = self._tracer.start_span(
+                name, above, kind=_KINDS[kind], attributes=dict(attributes), links=links
+            )
+        except Exception:
+            log.exception("span.failed", span=name)
+            span = trace.INVALID_SPAN
+        finally:
+            self._ids.next_span = None
         return OtelSpan(span)
 
     def enter(self, variables: Context, traceparent: str) -> None:
         """Let what runs with these context variables see this as the present span."""
         variables.run(otel_context.attach, _above(traceparent))
+
+    def flush(self) -> None:
+        """Send what there is now, and wait for it."""
+        self._sending.force_flush()
 
     def close(self) -> None:
         """Send what is left; a collector that does not answer is not waited for."""

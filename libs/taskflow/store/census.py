@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+from taskflow.kit.clock import now
 from taskflow.store.connect import Conn, one_row
-from taskflow.store.partitions import RANGE, range_starts
+from taskflow.store.partitions import RANGE, range_start, range_starts
 
 
 class Server(NamedTuple):
@@ -86,6 +87,9 @@ async def read_paused(conn: Conn) -> dict[str, bool]:
 
 
 async def read_ranges_end(conn: Conn) -> datetime | None:
-    """Until when ids have a range to go to; None if there is none."""
-    starts = await range_starts(conn)
-    return max(starts) + RANGE if starts else None
+    """Until when, from now on, ids have a range to go to without a hole; None if there is none now."""
+    starts = set(await range_starts(conn))
+    end = range_start(now())
+    while end in starts:
+        end += RANGE
+    return end if end > now() else None

@@ -51,6 +51,9 @@ PATIENCE_SECONDS = 10.0
 """How long work on a connection may last before the connection is taken for dead. A network that swallows everything
 (half-open) says nothing else, and the kernel believes in such a connection for a quarter of an hour.
 """
+_OPEN_SECONDS_MAX = 4.5
+_FAREWELLS = ("57P", "08")
+"""SQLSTATEs with which PostgreSQL ends a connection."""
 _STOOD_STILL_SECONDS = 0.5
 """A timer that rings so much too late tells of a process that was stopped, or of a blocked loop."""
 
@@ -80,16 +83,12 @@ class Database:
 
     async def open_connection(self, *, hot: bool) -> asyncpg.Connection:
         """A new connection of one's own; the caller closes it."""
-        try:
-            with translated():
-                conn = await asyncpg.connect(
-                    self._url, server_settings=self.settings(hot=hot), timeout=5, command_timeout=35
-                )
-        except DatabaseAway:
-            FAILED.inc()
-            raise
-        OPENED.inc()
-        return conn
+        with translated():
+            return await _connect(self._url, **self._arguments(hot=hot))
+
+    def _arguments(self, *, hot: bool) -> dict[str, Any]:
+        settings = self.settings(hot=hot)
+        return {"server_settings": settings, "timeout": _OPEN_SECONDS_MAX, "command_timeout": 35}
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Conn]:
@@ -100,7 +99,7 @@ class Database:
             await pool.expire_connections()
         with translated():
             async with pool.acquire(timeout=5) as conn:
-                with self.patience(conn, PATIENCE_SECONDS):
+                with _losses_counted(conn), self.patience(conn, PATIENCE_SECONDS):
                     yield conn
 
     @asynccontextmanager
@@ -141,11 +140,9 @@ class Database:
                     self._url,
                     min_size=0,
                     max_size=self._pool_max,
-                    server_settings=self.settings(hot=False),
-                    timeout=5,
-                    command_timeout=35,
-                    init=_opened,
+                    connect=_connect,
                     reset=_no_reset,
+                    **self._arguments(hot=False),
                 )
                 await pool
             self._pool = pool
@@ -182,8 +179,28 @@ def _is_ended(conn: Conn) -> bool:
         return True
 
 
-async def _opened(_conn: Any) -> None:
+@contextmanager
+def _losses_counted(conn: Conn) -> Iterator[None]:
+    """A connection that ends meanwhile is counted; a statement that took too long is none."""
+    try:
+        with translated():
+            yield
+    except DatabaseAway as error:
+        state = getattr(error.__cause__, "sqlstate", None) or ""
+        if _is_ended(conn) or state.startswith(_FAREWELLS):
+            LOST.inc()
+        raise
+
+
+async def _connect(*where: Any, **arguments: Any) -> asyncpg.Connection:
+    """A new connection, counted."""
+    try:
+        conn: asyncpg.Connection = await asyncpg.connect(*where, **arguments)
+    except Exception:
+        FAILED.inc()
+        raise
     OPENED.inc()
+    return conn
 
 
 async def _no_reset(_conn: Any) -> None:
@@ -219,13 +236,12 @@ class Line:
         async with self._free:
             conn = await self._open()
             try:
-                with translated(), self._database.patience(conn, self._patience_seconds):
+                with _losses_counted(conn), self._database.patience(conn, self._patience_seconds):
                     return await act(conn)
             except (DatabaseAway, asyncio.CancelledError) as error:
                 conn.terminate()
                 self._conn = None
                 if isinstance(error, DatabaseAway):
-                    LOST.inc()
                     raise AnswerLost(error.detail, retry_after_seconds=1) from error
                 raise
 

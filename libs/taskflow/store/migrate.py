@@ -31,6 +31,9 @@ _AWAY = ("dial ", "refused", "the database system is", "too many clients", "conn
 """What dbmate says of a server that cannot be reached, or not yet."""
 
 
+_PAUSES_SECONDS = (2.0, 5.0, 10.0, 20.0)
+
+
 class MigrationFailed(Exception):
     """A migration could not be applied."""
 
@@ -52,7 +55,7 @@ async def migrate(database_url: str, *, post: bool = False, folder: Path | None 
             waiting = [] if fresh else await _waiting(conn, folder)
             if post and waiting:
                 await _refuse_old_programs(conn, max(number(path) for path in waiting))
-            await run_dbmate(database_url, "--no-dump-schema", "migrate", folder=folder, post=post or fresh)
+            await _apply(database_url, folder, post=post or fresh)
             await ensure_ranges_ahead(conn)
         finally:
             await conn.close()
@@ -61,6 +64,21 @@ async def migrate(database_url: str, *, post: bool = False, folder: Path | None 
             "migrations.deferred",
             waiting=[path.name for path in waiting],
         )
+
+
+async def _apply(database_url: str, folder: Path, *, post: bool) -> None:
+    """Apply what is missing. What has to wait for somebody's lock lets go (`lock_timeout` in the migration), so that
+    nobody waits behind it, and is tried again."""
+    for pause in (*_PAUSES_SECONDS, None):
+        try:
+            await run_dbmate(database_url, "--no-dump-schema", "migrate", folder=folder, post=post)
+        except MigrationFailed as error:
+            if pause is None or "lock timeout" not in str(error):
+                raise
+            log.warning("migration.deferred", retry_in_seconds=pause, reason="somebody holds a lock it needs")
+            await asyncio.sleep(pause)
+        else:
+            return
 
 
 async def _waiting(conn: asyncpg.Connection, folder: Path) -> list[Path]:

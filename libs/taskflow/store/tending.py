@@ -98,7 +98,8 @@ async def turn_tasks(conn: Conn, limit: int) -> list[Turned]:
 
 
 _CLAIM = """t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.type, t.queue, t.lane,
-    '{}' AS payload, t.timeout_seconds, t.retry, t.started_at, t.tags, NULL AS metadata, t.worker_id"""
+    '{}' AS payload, t.timeout_seconds, t.retry, t.started_at, t.tags, NULL AS metadata, t.worker_id,
+    t.trace"""
 
 # $1 limit  $2 margin in seconds
 # Asked from the tasks' side: pruned and unknown workers count as dead, and so does a claim that came after its worker's
@@ -130,12 +131,18 @@ WHERE e.status = 'started'
 async def find_untended(conn: Conn, limit: int, margin_seconds: float) -> list[tuple[Claimed, bool]]:
     """Running tasks whose worker has no live lease (False) or whose time is over (True)."""
     rows = await conn.fetch(FIND_UNTENDED, limit, margin_seconds)
-    return [(wire.claimed(row, str(row["worker_id"])), row["live"]) for row in rows]
+    return [(_claimed(row, str(row["worker_id"])), row["live"]) for row in rows]
 
 
 async def read_claims(conn: Conn, worker_id: str, ids: list[str]) -> list[Claimed]:
     """The tasks among these that run on this worker, as PostgreSQL believes; without payloads."""
-    return [wire.claimed(row, worker_id) for row in await conn.fetch(READ_CLAIMS, worker_id, ids, "running")]
+    return [_claimed(row, worker_id) for row in await conn.fetch(READ_CLAIMS, worker_id, ids, "running")]
+
+
+def _claimed(row: wire.Row, worker_id: str) -> Claimed:
+    task = wire.claimed(row, worker_id)
+    task.trace = row["trace"]
+    return task
 
 
 async def close_orphaned(conn: Conn, error: ErrorInfo, margin_seconds: float) -> None:

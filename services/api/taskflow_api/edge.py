@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
@@ -28,6 +29,8 @@ log = get_logger(__name__)
 REQUESTS_MAX = 5_000
 """Requests inside at once, waiting ones and streams included; more are answered 503."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_NOT_ANSWERED = 499
+"""The status of a request that was broken off before its answer began, as nginx writes it."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _COMMON_HEADERS = [(b"x-content-type-options", b"nosniff")]
 _NO_STORE = (b"cache-control", b"no-store")
@@ -50,9 +53,8 @@ class Edge:
         scope = cast("HTTPScope", dict(any_scope))
         request_id = _request_id(scope)
         exchange = _Exchange(send, request_id, is_head=scope["method"] == "HEAD")
-        begun = perf_counter()
         method, path = scope["method"], scope["path"]
-        with self._drain:
+        with self._drain, self._measured(scope, method, path, exchange):
             try:
                 await self._dispatch(scope, request_id)(scope, receive, exchange.send)
             except _BodyUnwanted:
@@ -64,21 +66,33 @@ class Edge:
                 if exchange.status:
                     raise
                 await problem(TaskflowError(), request_id)(scope, receive, exchange.send)
-        seconds = perf_counter() - begun
-        self._measure(scope, method, exchange, seconds)
-        if self._logs_requests:
-            took = round(seconds * 1000, 2)
-            status = exchange.status
-            log.debug(
-                "request.answered", method=method, path=path, status=status, ms=took, request_id=request_id
-            )
+
+    @contextmanager
+    def _measured(self, scope: HTTPScope, method: str, path: str, exchange: _Exchange) -> Iterator[None]:
+        """Count a request, however it ends."""
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            seconds, status = perf_counter() - begun, exchange.status or _NOT_ANSWERED
+            self._measure(scope, method, exchange, status, seconds)
+            if self._logs_requests:
+                took, request_id = round(seconds * 1000, 2), scope["state"]["request_id"]
+                log.debug(
+                    "request.answered",
+                    method=method,
+                    path=path,
+                    status=status,
+                    ms=took,
+                    request_id=request_id,
+                )
 
     @staticmethod
-    def _measure(scope: HTTPScope, method: str, exchange: _Exchange, seconds: float) -> None:
+    def _measure(scope: HTTPScope, method: str, exchange: _Exchange, status: int, seconds: float) -> None:
         template = scope.get("path_template")
         route = meters.route_of(template) if template else ""
         method = method if method in _METHODS else "other"
-        meters.REQUESTS.labels(method, route, str(exchange.status)).inc()
+        meters.REQUESTS.labels(method, route, str(status)).inc()
         if not exchange.is_stream and b"wait=" not in scope["query_string"]:
             meters.DURATION.observe(seconds, method, route)
 

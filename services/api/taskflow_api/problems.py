@@ -67,11 +67,17 @@ class ProblemDetails(Struct, omit_defaults=True):
     hint: str | None = None
 
 
-def problem(error: TaskflowError, request_id: str, extra: dict[str, Any] | None = None) -> Reply:
-    """The answer to a call that `error` ended; `extra` members stand beside the problem's own."""
+def problem(
+    error: TaskflowError, request_id: str, extra: dict[str, Any] | None = None, *, refuses: bool = True
+) -> Reply:
+    """The answer to a call that `error` ended; `extra` members stand beside the problem's own.
+
+    `refuses`: whether a request was refused, and counts; a probe that says no has been answered.
+    """
     kind = next(base for base in type(error).__mro__ if base in STATUSES)
     status = STATUSES[kind]
-    REFUSED.labels(kind.code).inc()
+    if refuses:
+        REFUSED.labels(kind.code).inc()
     body = ProblemDetails(
         type=f"/docs#problem-{kind.code}",
         title=kind.title(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import asyncpg
 import pytest
@@ -11,6 +12,7 @@ from tests.contract.store import world
 from tests.support.waiting import wait_until
 
 from taskflow.kit.batcher import Verdict
+from taskflow.kit.metrics import REGISTRY
 from taskflow.store.connect import Conn, Database, Line
 from taskflow.store.errors import AnswerLost, Contention, DatabaseAway, Unstorable, translated, verdict
 from taskflow.store.tasks import insert_tasks
@@ -23,6 +25,14 @@ SLEEPERS = f"SELECT count(*) {OTHERS} AND query LIKE '%pg_sleep(60)%'"
 def stand_still(seconds: float) -> None:
     """What a stopped process does: nothing, while answers arrive."""
     time.sleep(seconds)
+
+
+def nowhere(port: int) -> str:
+    return f"postgresql://x@127.0.0.1:{port}/x"
+
+
+def counted(what: str) -> float:
+    return REGISTRY.get_sample_value(f"taskflow_postgres_connections_{what}_total") or 0.0
 
 
 async def backend(conn: Conn) -> int:
@@ -144,7 +154,7 @@ async def test_the_pool_finds_its_server_again(conn: asyncpg.Connection, databas
 
 
 async def test_a_server_that_is_away_says_so(free_port: int) -> None:
-    async with Database(f"postgresql://x@127.0.0.1:{free_port}/x", application="test") as away:
+    async with Database(nowhere(free_port), application="test") as away:
         with pytest.raises(DatabaseAway):
             await away.open_connection(hot=True)
         with pytest.raises(DatabaseAway):
@@ -153,6 +163,46 @@ async def test_a_server_that_is_away_says_so(free_port: int) -> None:
         async with Line(away) as line:
             with pytest.raises(DatabaseAway):
                 await line.run(backend)
+
+
+async def test_lost_and_refused_connections_are_counted_and_slow_statements_are_not(
+    conn: asyncpg.Connection, database: Database, free_port: int
+) -> None:
+    async def cut(hanging: asyncio.Task[Any]) -> None:
+        await wait_until(lambda: conn.fetchval(SLEEPERS), "it is under way")
+        await conn.execute(KILL_OTHERS)
+        with pytest.raises(DatabaseAway):
+            await hanging
+
+    async def sleep_pooled() -> None:
+        async with database.connection() as pooled:
+            await pooled.execute("SELECT pg_sleep(60)")
+
+    async def too_long(line: asyncpg.Connection) -> None:
+        await line.execute("SET statement_timeout = '50ms'")
+        await line.execute("SELECT pg_sleep(60)")
+
+    async with Line(database) as line, Database(nowhere(free_port), application="test") as away:
+        lost = counted("lost")
+        with pytest.raises(DatabaseAway, match="statement timeout"):
+            await line.run(too_long)
+        assert counted("lost") == lost
+        await cut(asyncio.create_task(line.run(lambda c: c.execute("SELECT pg_sleep(60)"))))
+        assert counted("lost") == lost + 1
+        await cut(asyncio.create_task(sleep_pooled()))
+        assert counted("lost") == lost + 2
+        opened, failed = counted("opened"), counted("failed")
+        for attempt in (lambda: away.open_connection(hot=True), lambda: _enter(away)):
+            with pytest.raises(DatabaseAway):
+                await attempt()
+        assert counted("failed") == failed + 2
+        await _enter(database)
+        assert counted("opened") == opened + 1
+
+
+async def _enter(database: Database) -> None:
+    async with database.connection():
+        pass
 
 
 async def test_hot_lines_plan_for_ranges_that_nobody_has_analysed(database: Database) -> None:

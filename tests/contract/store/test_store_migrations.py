@@ -76,6 +76,31 @@ async def test_a_broken_migration_is_told(bare_url: str, tmp_path: Path) -> None
         await run_dbmate(bare_url, "--no-dump-schema", "migrate", folder=tmp_path)
 
 
+async def test_a_migration_that_has_to_wait_for_a_lock_is_tried_again(
+    bare_url: str, later: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = next(later.glob("*_add.sql"))
+    added.write_text(added.read_text().replace("ALTER", "SET LOCAL lock_timeout = '100ms';\nALTER"))
+    monkeypatch.setattr("taskflow.store.migrate._PAUSES_SECONDS", (0.1, 0.1))
+    await migrate(bare_url)
+    reader, other = await asyncpg.connect(bare_url), await asyncpg.connect(bare_url)
+    try:
+        async with reader.transaction():
+            await reader.execute("LOCK TABLE queues IN ACCESS SHARE MODE")
+            with pytest.raises(MigrationFailed, match="lock timeout"):
+                await migrate(bare_url, folder=later)
+            assert not await noted(other)
+            monkeypatch.setattr("taskflow.store.migrate._PAUSES_SECONDS", (0.2,) * 50)
+            trying = asyncio.create_task(migrate(bare_url, folder=later))
+            await asyncio.sleep(1)
+            assert not trying.done()
+        await trying
+        assert await noted(other)
+    finally:
+        await reader.close()
+        await other.close()
+
+
 @pytest.fixture
 def later(tmp_path: Path) -> Path:
     """The migrations of a later version: a column more, and one that nobody uses any more taken away."""

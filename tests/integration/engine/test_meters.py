@@ -25,9 +25,11 @@ from taskflow.engine.doctor import CHECKS
 from taskflow.engine.heal import Healer
 from taskflow.engine.record import Recorder
 from taskflow.engine.rescue import Rescuer
+from taskflow.kit.clock import now
 from taskflow.kit.metrics import REGISTRY
 from taskflow.store.commands import cancel_tasks
 from taskflow.store.connect import Database, Line
+from taskflow.store.partitions import range_start, range_starts
 
 ERROR = ErrorInfo("ValueError", "no")
 
@@ -139,6 +141,33 @@ async def test_the_census_tells_the_whole_system(database_url: str) -> None:
         assert of("queue_oldest_age_seconds", queue="mail", priority="critical") > 0, "read a moment ago"
         await Census(line).refresh()
         assert of("queue_oldest_age_seconds", queue="mail", priority="critical") == 0, "nothing waits any more"  # fmt: skip
+    await conn.close()
+
+
+async def test_the_oldest_may_be_parked(database_url: str) -> None:
+    """Parked tasks tie in the index: the oldest of them is no neighbour of the one rung first."""
+    conn = await asyncpg.connect(database_url)
+    async with Database(database_url, application="test") as database, Line(database, hot=False) as line:
+        ids = await world.submit(conn, 4, queue="mixed")
+        for task_id, seconds, parked in zip(ids, (10, 300, 200, 20), (False, True, True, True), strict=True):
+            await conn.execute(
+                "UPDATE tasks SET queued_at = now() - $2 * interval '1 s', "
+                "rung_at = CASE WHEN $3 THEN 'infinity' ELSE rung_at END WHERE id = $1",
+                task_id, seconds, parked,
+            )  # fmt: skip
+        await Census(line).refresh()
+        assert of("queue_oldest_age_seconds", queue="mixed", priority="normal") == pytest.approx(300, abs=5)
+    await conn.close()
+
+
+async def test_partitions_are_told_up_to_the_first_hole(database_url: str) -> None:
+    conn = await asyncpg.connect(database_url)
+    async with Database(database_url, application="test") as database, Line(database, hot=False) as line:
+        starts = [start for start in await range_starts(conn) if start > now()]
+        for start, ends in ((starts[1], starts[1].timestamp()), (range_start(now()), 0)):
+            await conn.execute(f"DROP TABLE tasks_{start:%Y%m%d}")
+            await Census(line).refresh()
+            assert of("id_ranges_end_timestamp_seconds") == ends
     await conn.close()
 
 

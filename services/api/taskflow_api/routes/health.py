@@ -28,7 +28,8 @@ async def ready(call: Call) -> ASGIApp:
     if report.get("ready"):
         return answer({"status": "ok", **report})
     detail = "this api is shutting down" if call.drain.draining else "this api cannot serve now"
-    return problem(Unavailable(detail), str(call.scope["state"]["request_id"]), extra=report)
+    request_id = str(call.scope["state"]["request_id"])
+    return problem(Unavailable(detail), request_id, extra=report, refuses=False)
 
 
 async def metrics(_call: Call) -> ASGIApp:

@@ -7,7 +7,6 @@ commit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,8 @@ from taskflow_api.waiting import task_when_done
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
+
+    from taskflow.domain.task import NewTask
 
 log = get_logger(__name__)
 
@@ -59,7 +60,7 @@ async def submit(call: Call) -> ASGIApp:
             accepted = await call.services.submitter.submit(task)
             made = await _read_back(call, accepted, ear)
     if logs_debug():
-        _say(call, [(made.id, made.type, made.queue, task.trace)], replayed=accepted.replayed)
+        _say(call, task, made.id, replayed=accepted.replayed)
     headers = [("location", f"{call.operation.path}/{made.id}")]
     if accepted.replayed:
         return answer(made, 200, [*headers, REPLAYED])
@@ -86,10 +87,8 @@ async def submit_batch(call: Call) -> ASGIApp:
     with traced(call, tasks):
         accepted = await call.services.submitter.submit_batch(tasks, key, whole_hash)
     if logs_debug():
-        named = [
-            (one.id, task.type, task.queue, task.trace) for one, task in zip(accepted, tasks, strict=True)
-        ]
-        _say(call, named, replayed=accepted[0].replayed)
+        for one, task in zip(accepted, tasks, strict=True):
+            _say(call, task, one.id, replayed=one.replayed)
     if all(one.replayed for one in accepted):
         return answer({"items": accepted}, 200, [REPLAYED])
     return answer({"items": accepted}, 202)
@@ -150,19 +149,17 @@ def _ear(call: Call, task_id: str) -> AbstractAsyncContextManager[Follower | Non
     return call.services.waiters.follow(task_id, end_only=True) if call.query["wait"] > 0 else nullcontext()
 
 
-def _say(call: Call, tasks: Iterable[tuple[str, str, str, str | None]], *, replayed: bool) -> None:
-    """Which request made which tasks."""
-    request_id = call.scope["state"]["request_id"]
-    for task_id, name, queue, trace in tasks:
-        log.debug(
-            "task.submitted",
-            request_id=request_id,
-            trace_id=trace_id(trace),
-            task_id=task_id,
-            type=name,
-            queue=queue,
-            replayed=replayed,
-        )
+def _say(call: Call, task: NewTask, task_id: str, *, replayed: bool) -> None:
+    """Which request made which task."""
+    log.debug(
+        "task.submitted",
+        request_id=call.scope["state"]["request_id"],
+        trace_id=trace_id(task.trace),
+        task_id=task_id,
+        type=task.type,
+        queue=task.queue,
+        replayed=replayed,
+    )
 
 
 async def _read_back(call: Call, accepted: Submitted, ear: Follower | None) -> Task:
