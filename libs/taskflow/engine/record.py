@@ -21,7 +21,7 @@ from taskflow.kit.batcher import Batcher
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
 from taskflow.kit.logging import get_logger, logs_debug
-from taskflow.kit.tracing import trace_id
+from taskflow.kit.trace_context import trace_id
 from taskflow.store import moves
 from taskflow.store.connect import Line
 from taskflow.store.errors import Unstorable, verdict

@@ -20,7 +20,8 @@ from taskflow.domain.attempt import (
     TimedOut,
 )
 from taskflow.domain.task import LANE_NAMES, Claimed
-from taskflow.kit.tracing import Span, is_sampled, is_traceparent, span_id_of, tracer
+from taskflow.kit.trace_context import Span, is_sampled, is_traceparent, span_id_of
+from taskflow.kit.tracing import tracer
 
 _OUTCOMES: dict[type, str] = {
     Succeeded: "succeeded",

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from taskflow.kit.logging import get_logger
-from taskflow.kit.tracing import Attributes, Kind
+from taskflow.kit.trace_context import Attributes, Kind
 
 log = get_logger(__name__)
 

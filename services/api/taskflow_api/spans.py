@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from taskflow.domain.errors import TaskflowError
-from taskflow.kit.tracing import drawn, is_sampled, is_traceparent, tracer
+from taskflow.kit.trace_context import is_sampled, is_traceparent
+from taskflow.kit.tracing import drawn, tracer
 
 if TYPE_CHECKING:
     from taskflow.domain.task import NewTask

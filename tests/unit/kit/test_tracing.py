@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from taskflow.kit import tracing
+from taskflow.kit import trace_context, tracing
 from taskflow.kit.lifecycle import ProgramError
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -29,19 +29,19 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     ],
 )
 def test_what_counts_as_a_trace_context(text: str, understood: bool) -> None:
-    assert tracing.is_traceparent(text) is understood
+    assert trace_context.is_traceparent(text) is understood
 
 
 @pytest.mark.parametrize(("flags", "sampled"), [("01", True), ("03", True), ("00", False), ("02", False)])
 def test_only_the_last_flag_says_sampled(flags: str, sampled: bool) -> None:
-    assert tracing.is_sampled(f"00-{TRACE}-{SPAN}-{flags}") is sampled
+    assert trace_context.is_sampled(f"00-{TRACE}-{SPAN}-{flags}") is sampled
 
 
 def test_a_span_s_id_is_made_of_names_and_never_zero() -> None:
-    assert tracing.span_id_of("task", 1) == tracing.span_id_of("task", 1)
-    ids = {tracing.span_id_of("task", number) for number in range(1000)}
+    assert trace_context.span_id_of("task", 1) == trace_context.span_id_of("task", 1)
+    ids = {trace_context.span_id_of("task", number) for number in range(1000)}
     assert len(ids) == 1000
-    assert all(tracing.is_traceparent(f"00-{TRACE}-{each}-01") for each in ids)
+    assert all(trace_context.is_traceparent(f"00-{TRACE}-{each}-01") for each in ids)
 
 
 def test_off_means_that_there_is_no_tracer() -> None:

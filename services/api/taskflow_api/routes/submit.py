@@ -18,7 +18,7 @@ from taskflow.domain.transitions import TERMINAL
 from taskflow.engine.waiting import Follower
 from taskflow.kit.clock import now
 from taskflow.kit.logging import get_logger, logs_debug
-from taskflow.kit.tracing import trace_id
+from taskflow.kit.trace_context import trace_id
 from taskflow_api import faults
 from taskflow_api.fingerprint import request_hash
 from taskflow_api.operation import Answer, Body, Call, Operation
