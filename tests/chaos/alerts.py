@@ -85,7 +85,8 @@ def nobody_pulls(stage: Stage) -> None:
 @cell(_alert("TaskflowTasksRescued"), expects="it fires; all run elsewhere", ground=watched, tool=TOOL)
 def tasks_rescued(stage: Stage) -> None:
     """A worker with running tasks gets SIGKILL."""
-    ids = stage.naps(12, 3.0)
+    stage.ground.begin(stage)
+    ids = stage.naps(12, 5.0)
     stage.books.until_all("running", ids, 10)
     pid = stage.system.facts()["pids"]["workers"][0]
     with fires(stage, "TaskflowTasksRescued"):

@@ -139,6 +139,7 @@ def test_a_failed_task_is_explained_from_its_request_to_its_traceback(
         lambda: lines(event="dead_letter.received", task_id=task_id), "the letter is", 10
     )
     assert "ValueError: told to" in buried
+    assert f'"trace_id":"{trace_id}"' in buried
     assert any(span.failed for span in _spans(receiver, trace_id, 2))
     metrics = system.http.get("/metrics").text
     assert 'taskflow_tasks_submitted_total{priority="normal",queue="default",type="tells_trace"}' in metrics
