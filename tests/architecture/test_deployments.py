@@ -41,6 +41,36 @@ def test_an_image_is_made_of_pins_that_are_tested(service: str) -> None:
     assert "--hash=sha256:" in (REQUIREMENTS / f"{service}.txt").read_text()
 
 
+PROGRAMS = {
+    "api": ("taskflow_api.__main__", "taskflow_api.wiring"),
+    "worker": ("taskflow_worker.__main__",),
+    "scheduler": ("taskflow_scheduler.__main__", "taskflow.cli.cabinet", "taskflow.engine.overview"),
+    "dlq-consumer": ("taskflow_dlq_consumer.__main__",),
+    "migrate": ("taskflow.store.migrate",),
+}
+# Imports these modules where nothing can be imported that is not installed with a service.
+_IMPORTS = """
+import importlib, sys
+from importlib.metadata import packages_distributions
+pinned, modules = set(sys.argv[1].split()), sys.argv[2].split()
+tidy = lambda name: name.lower().replace("_", "-")
+for name, owners in packages_distributions().items():
+    if not {tidy(owner) for owner in owners} & {*pinned, "taskflow-platform"}:
+        sys.modules[name] = None
+for module in ("taskflow.cli.main", *modules):
+    importlib.import_module(module)
+"""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_program_needs_nothing_but_what_its_image_has(service: str) -> None:
+    arguments = (" ".join(pins(service)), " ".join(PROGRAMS[service]))
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORTS, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_traces_need_is_tested_as_it_is_installed() -> None:
     assert pins("otel").items() <= pins("dev").items()
     shared = pins("otel").keys() & pins("runtime").keys()

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from taskflow.kit.ids import first_id_at, id_time
-from taskflow.store.connect import Conn
+
+if TYPE_CHECKING:
+    from taskflow.store.connect import Conn  # `taskflow migrate` is installed without what it measures with
 
 TABLES = ("tasks", "executions", "task_logs", "task_events")
 RANGE = timedelta(days=7)
