@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import nats.js.errors
-from nats.js.api import StreamConfig
+from nats.js.api import DiscardPolicy, StreamConfig, StreamInfo
 
 from taskflow.bus.connect import Bus
 from taskflow.bus.errors import NO_STREAM, BusAway, StreamMissing, translated
@@ -35,8 +35,7 @@ async def ensure_streams(bus: Bus) -> list[str]:
                 if await _ensure_stream(bus, config):
                     made.append(config.name or "")
     except BusAway:
-        for told in (MESSAGES, BYTES, BYTES_MAX):
-            told.clear()  # nothing is told rather than what was
+        _forget()  # nothing is told rather than what was
         raise
     return made
 
@@ -46,22 +45,34 @@ async def _ensure_stream(bus: Bus, config: StreamConfig) -> bool:
     try:
         info = await js.stream_info(config.name or "")
     except nats.js.errors.NotFoundError:
-        await js.add_stream(config)
+        _tell(await js.add_stream(config))
         log.info("stream.created", stream=config.name)
         return True
     have = info.config
-    labels = (config.name, str(config.discard and config.discard.value))
-    MESSAGES.labels(*labels).set(info.state.messages)
-    BYTES.labels(*labels).set(info.state.bytes)
-    BYTES_MAX.labels(*labels).set(have.max_bytes or 0)
     same = all(
         (getattr(have, field) or None) == getattr(config, field)
         for field in ("subjects", "max_bytes", "max_age", "max_msg_size", "num_replicas", "discard")
     )
     if not same:
-        await js.update_stream(config)
+        _forget()  # of this one another label may be told from now on
+        info = await js.update_stream(config)
         log.info("stream.updated", stream=config.name)
+    _tell(info)
     return False
+
+
+def _tell(info: StreamInfo) -> None:
+    """What the stream holds, as gauges."""
+    config = info.config
+    labels = (config.name, DiscardPolicy(config.discard or DiscardPolicy.OLD).value)
+    MESSAGES.labels(*labels).set(info.state.messages)
+    BYTES.labels(*labels).set(info.state.bytes)
+    BYTES_MAX.labels(*labels).set(config.max_bytes or 0)
+
+
+def _forget() -> None:
+    for told in (MESSAGES, BYTES, BYTES_MAX):
+        told.clear()
 
 
 async def ensure_task_consumer(bus: Bus, lane: int, queue: str) -> None:

@@ -25,6 +25,8 @@ log = get_logger(__name__)
 AGE_SECONDS_MAX = 4.5
 """Scrapers that ask within this time share a reading."""
 PATIENCE_SECONDS = 4.0
+LETTERS_PATIENCE_SECONDS = 2.0
+LETTERS_AGE_SECONDS_MAX = 60.0
 
 UP = gauge("taskflow_census_up", "Whether the figures of the whole system could be read at this scrape.")
 TASKS = gauge("taskflow_tasks", "Tasks there are, by status.", ["queue", "status"])
@@ -84,7 +86,7 @@ class Census:
         self._set(OLDEST, ((name, (lane,), 0) for name in paused for lane in LANE_NAMES))
         for place, age in self._oldest(waiting).items():
             OLDEST.labels(*place).set(age)
-        for name, is_paused in sorted(paused.items(), key=itemgetter(1)):
+        for name, is_paused in sorted(paused.items(), key=itemgetter(1), reverse=True):  # `other`: if all are
             PAUSED.labels(*self._queues(name)).set(is_paused)
         serving = Counter(queue for row in rows if row.live and not row.drain for queue in row.queues)
         self._set(WORKERS, ((name, (), serving[name]) for name in paused))
@@ -98,12 +100,17 @@ class Census:
         RANGES_END.set(ends.timestamp() if ends else 0)
 
     async def _pending(self, conn: Conn) -> list[census.Letters]:
-        """Pending letters are counted one by one: seldom enough to take a hundredth of the time."""
+        """Pending letters are counted one by one: the longer it takes, the more seldom; too many are not told."""
         began = time.monotonic()
         if began >= self._letters_due_at:
-            self._letters = await census.read_letters(conn)
-            ended = time.monotonic()
-            self._letters_due_at = ended + 100 * (ended - began)
+            self._letters, self._letters_due_at = [], began + LETTERS_AGE_SECONDS_MAX
+            try:
+                self._letters = await census.read_letters(conn, LETTERS_PATIENCE_SECONDS)
+            except TimeoutError:
+                log.warning("letters.uncounted", seconds=LETTERS_PATIENCE_SECONDS)
+            else:
+                took = time.monotonic() - began
+                self._letters_due_at = began + min(100 * took, LETTERS_AGE_SECONDS_MAX)
         return self._letters
 
     def _oldest(self, waiting: Iterable[census.Waiting]) -> dict[tuple[str, ...], float]:

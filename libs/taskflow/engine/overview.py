@@ -21,6 +21,8 @@ from taskflow.store import census, stats, workers
 from taskflow.store.census import Server
 from taskflow.store.connect import Conn, Line
 
+LETTERS_SECONDS_MAX = 8.0
+
 
 class QueueFacts(Struct, frozen=True):
     """A queue: its live tasks by status, how long the oldest queued one has waited by priority, and who serves it."""
@@ -90,7 +92,7 @@ async def _facts(conn: Conn) -> Facts:
         await census.read_ranges_end(conn),
         queues,
         dict(Counter(row.version for row in live)),
-        sum(each.n for each in await census.read_letters(conn)),
+        sum(each.n for each in await census.read_letters(conn, LETTERS_SECONDS_MAX)),
     )
 
 

@@ -27,8 +27,8 @@ _SECRET = re.compile(
     r"authorization|cookie|passw|secret|token|api_?key|private_?key|credential|jwt|dsn|ticket|seed|signature|payload",
     re.I,
 )
-_USERINFO = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*(?=@)|(?<=Bearer )[\w.~+/-]+=*")
-"""In texts: what stands before the host of a URL, and bearers' tokens."""
+_IN_TEXT = re.compile(r"""(?<=://)[^/\s"']+(?=@)|(?<=[?&]password=)[^&\s"']+|(?<=Bearer )[\w.~+/-]+=*""")
+"""In texts, tracebacks too: what stands before the host of a URL, passwords in it, and bearers' tokens."""
 _HIDDEN = "***"
 _WORDS = {"warning": "warn", "critical": "fatal"}
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
@@ -45,6 +45,7 @@ def configure(level: str, fmt: str, service: str, stream: TextIO | TextIOBase | 
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
         _hide_secrets,
     ]
     renderer: Processor = _json_line(service) if fmt == "json" else _console_line(_is_coloured(out))
@@ -54,7 +55,6 @@ def configure(level: str, fmt: str, service: str, stream: TextIO | TextIOBase | 
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
                 renderer,
             ],
         )
@@ -111,8 +111,10 @@ def _without_secrets(key: str, value: Any) -> Any:
         return value
     if _SECRET.search(key):
         return _HIDDEN
+    if isinstance(value, BaseException):
+        value = _plain(value)
     if isinstance(value, str):
-        return _USERINFO.sub(_HIDDEN, value) if "://" in value or "Bearer" in value else value
+        return _IN_TEXT.sub(_HIDDEN, value) if "://" in value or "Bearer" in value else value
     if isinstance(value, dict):
         return {k: _without_secrets(str(k), v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -76,9 +76,9 @@ async def read_waiting(conn: Conn) -> list[Waiting]:
     ]
 
 
-async def read_letters(conn: Conn) -> list[Letters]:
-    """Pending dead letters, counted."""
-    return [Letters(*row) for row in await conn.fetch(READ_LETTERS)]
+async def read_letters(conn: Conn, within_seconds: float) -> list[Letters]:
+    """Pending dead letters, counted; `TimeoutError` if that takes longer."""
+    return [Letters(*row) for row in await conn.fetch(READ_LETTERS, timeout=within_seconds)]
 
 
 async def read_paused(conn: Conn) -> dict[str, bool]:

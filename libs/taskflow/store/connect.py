@@ -51,7 +51,7 @@ PATIENCE_SECONDS = 10.0
 """How long work on a connection may last before the connection is taken for dead. A network that swallows everything
 (half-open) says nothing else, and the kernel believes in such a connection for a quarter of an hour.
 """
-_OPEN_SECONDS_MAX = 4.5
+_OPEN_SECONDS_MAX = 3.5
 _FAREWELLS = ("57P", "08")
 """SQLSTATEs with which PostgreSQL ends a connection."""
 _STOOD_STILL_SECONDS = 0.5
@@ -181,7 +181,7 @@ def _is_ended(conn: Conn) -> bool:
 
 @contextmanager
 def _losses_counted(conn: Conn) -> Iterator[None]:
-    """A connection that ends meanwhile is counted; a statement that took too long is none."""
+    """Count a connection that ends meanwhile, or is ended because its answer did not come (`patience`)."""
     try:
         with translated():
             yield

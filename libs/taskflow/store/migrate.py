@@ -53,9 +53,8 @@ async def migrate(database_url: str, *, post: bool = False, folder: Path | None 
         try:
             fresh = await conn.fetchval(IS_FRESH)
             waiting = [] if fresh else await _waiting(conn, folder)
-            if post and waiting:
-                await _refuse_old_programs(conn, max(number(path) for path in waiting))
-            await _apply(database_url, folder, post=post or fresh)
+            newest = max((number(path) for path in waiting), default=0) if post else 0
+            await _apply(conn, database_url, folder, post=post or fresh, newest=newest)
             await ensure_ranges_ahead(conn)
         finally:
             await conn.close()
@@ -66,14 +65,18 @@ async def migrate(database_url: str, *, post: bool = False, folder: Path | None 
         )
 
 
-async def _apply(database_url: str, folder: Path, *, post: bool) -> None:
+async def _apply(
+    conn: asyncpg.Connection, database_url: str, folder: Path, *, post: bool, newest: int
+) -> None:
     """Apply what is missing. What has to wait for somebody's lock lets go (`lock_timeout` in the migration), so that
     nobody waits behind it, and is tried again."""
     for pause in (*_PAUSES_SECONDS, None):
+        if newest:
+            await _refuse_old_programs(conn, newest)
         try:
             await run_dbmate(database_url, "--no-dump-schema", "migrate", folder=folder, post=post)
         except MigrationFailed as error:
-            if pause is None or "lock timeout" not in str(error):
+            if pause is None or "lock timeout" not in _fault(str(error)):
                 raise
             log.warning("migration.deferred", retry_in_seconds=pause, reason="somebody holds a lock it needs")
             await asyncio.sleep(pause)
@@ -120,9 +123,14 @@ async def run_dbmate(
     if process.returncode == 0:
         log.info("schema.migrated", applied=text.count("Applied:"))
         return
-    if any(sign in text.rpartition("Error:")[2] for sign in _AWAY):
+    if any(sign in _fault(text) for sign in _AWAY):
         raise Unavailable(f"PostgreSQL cannot be reached: {text}")
     raise MigrationFailed(text)
+
+
+def _fault(text: str) -> str:
+    """What went wrong, of all that dbmate said."""
+    return text.rpartition("Error:")[2]
 
 
 def _dbmate() -> str:

@@ -30,7 +30,7 @@ REQUESTS_MAX = 5_000
 """Requests inside at once, waiting ones and streams included; more are answered 503."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _NOT_ANSWERED = 499
-"""The status of a request that was broken off before its answer began, as nginx writes it."""
+"""The status of a request that the end of this api broke off before its answer began."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _COMMON_HEADERS = [(b"x-content-type-options", b"nosniff")]
 _NO_STORE = (b"cache-control", b"no-store")
@@ -93,7 +93,7 @@ class Edge:
         route = meters.route_of(template) if template else ""
         method = method if method in _METHODS else "other"
         meters.REQUESTS.labels(method, route, str(status)).inc()
-        if not exchange.is_stream and b"wait=" not in scope["query_string"]:
+        if exchange.is_over and not exchange.is_stream and b"wait=" not in scope["query_string"]:
             meters.DURATION.observe(seconds, method, route)
 
     def _dispatch(self, scope: HTTPScope, request_id: str) -> ASGIApp:

@@ -8,7 +8,7 @@ from taskflow.kit.metrics import counter, gauge, histogram
 
 REQUESTS = counter(
     "taskflow_http_requests_total",
-    "Requests that were answered; `route` is empty for those that fit none.",
+    "Requests that ended; `route` is empty for those that fit none.",
     ["method", "route", "status"],
 )
 DURATION = histogram(

@@ -160,6 +160,29 @@ async def test_the_oldest_may_be_parked(database_url: str) -> None:
     await conn.close()
 
 
+async def test_letters_that_take_too_long_to_count_cost_no_other_figure(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn = await asyncpg.connect(database_url)
+    async with Database(database_url, application="test") as database, Line(database, hot=False) as line:
+        await world.bury(conn, 3, queue="buried")
+        place = {"queue": "buried", "reason": "permanent"}
+        census = Census(line)
+        await census.refresh()
+        assert of("dead_letters_pending", **place) == 3
+        monkeypatch.setattr("taskflow.engine.census.LETTERS_PATIENCE_SECONDS", 0.2)
+        async with conn.transaction():
+            await conn.execute("LOCK TABLE dead_letters IN ACCESS EXCLUSIVE MODE")
+            await Census(line).refresh()
+        assert of("census_up") == 1
+        assert of("tasks", queue="buried", status="failed") == 3
+        assert REGISTRY.get_sample_value("taskflow_dead_letters_pending", place) is None
+        await Census(line).refresh()
+        assert of("dead_letters_pending", **place) == 3
+        assert line.openings == 1
+    await conn.close()
+
+
 async def test_partitions_are_told_up_to_the_first_hole(database_url: str) -> None:
     conn = await asyncpg.connect(database_url)
     async with Database(database_url, application="test") as database, Line(database, hot=False) as line:

@@ -91,10 +91,19 @@ def test_what_may_be_secret_is_not_written(fmt: str) -> None:
         "key.made", api_key="tfq_hidden1", Authorization="Bearer hidden2", payload={"a": "hidden3"}, token=None,
         facts={"password": "hidden4", "name": "shown1", "headers": [{"cookie": "hidden5"}]}, task_id="shown2",
         error="cannot reach postgres://me:hidden6@shown3/db", said="Bearer hidden7.abc", validate_payloads=True,
+        at="nats://hidden8@shown4", by="postgres:///x?user=me&password=hid/den9&host=shown5",
+        fault=ValueError("amqp://me:p@hidden10@shown6"),
     )  # fmt: skip
+    try:
+        raise ValueError("no way to nats://me:hidden11@shown7")
+    except ValueError:
+        get_logger("x").exception("way.lost")
+        logging.getLogger("foreign").exception("no way")
     line = out.getvalue()
     assert "hidden" not in line
-    assert {"shown1", "shown2", "shown3", "***"} <= set(re.findall(r"shown\d|\*\*\*", line))
+    assert "hid/den9" not in line
+    assert {f"shown{n}" for n in range(1, 8)} == set(re.findall(r"shown\d", line))
+    assert line.count("Traceback") == 2
     assert "true" in line.lower(), "a switch is no secret"
 
 
