@@ -77,7 +77,7 @@ def watched(_scale: Scale) -> Iterator[Watch]:
 
 
 @contextmanager
-def fires(stage: Stage, alert: str, seconds: float = 40) -> Iterator[None]:
+def fires(stage: Stage, alert: str, seconds: float = 90) -> Iterator[None]:
     """The alert is still before what is done inside, and fires because of it."""
     observer = stage.ground.begin(stage)
     until(lambda: alert not in observer.firing(), f"{alert} is still", 60)
