@@ -25,7 +25,7 @@ async def call(app: Any) -> None:
         pass
 
     scope = {"type": "http", "method": "PATCH", "path": "/x", "query_string": b"", "headers": []}
-    await Edge(app, Drain(), lambda _: [])(scope, receive, send)  # type: ignore[arg-type]
+    await Edge(app, Drain(), lambda _: [])(scope, receive, send)
 
 
 async def test_a_request_that_is_broken_off_counts_as_499() -> None:
