@@ -1,6 +1,29 @@
 -- What the migrations lead to, for readers; the ranges of ids are made by taskflow.store.partitions.
 -- Written by scripts/dump_schema: do not edit.
 
+CREATE TABLE public.audit_events (
+    id uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    target text,
+    reason text,
+    data json
+);
+
+COMMENT ON TABLE public.audit_events IS 'Who did what to which thing, and why. What is done to one task also stands in its history.';
+
+CREATE TABLE public.dead_letter_details (
+    task_id uuid NOT NULL,
+    life integer NOT NULL,
+    error json,
+    payload json,
+    executions json
+)
+PARTITION BY RANGE (task_id);
+
+COMMENT ON TABLE public.dead_letter_details IS 'What a life failed with: its payload, however the task is changed later, and its tries.';
+
 CREATE TABLE public.dead_letters (
     id uuid NOT NULL,
     task_id uuid NOT NULL,
@@ -17,9 +40,19 @@ CREATE TABLE public.dead_letters (
     status text DEFAULT 'pending'::text NOT NULL,
     fingerprint text,
     error json,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    worker_version text,
+    search text,
+    operation_id uuid,
+    resolved_by text,
+    resolved_reason text,
     CONSTRAINT dead_letters_reason CHECK ((reason = ANY (ARRAY['attempts_exhausted'::text, 'permanent'::text, 'poison'::text]))),
     CONSTRAINT dead_letters_status CHECK ((status = ANY (ARRAY['pending'::text, 'replayed'::text, 'discarded'::text])))
 );
+
+COMMENT ON COLUMN public.dead_letters.error IS 'Type and the beginning of the message; the whole is in dead_letter_details.';
+
+COMMENT ON COLUMN public.dead_letters.search IS 'Type and message of the error in lower case, 4,000 characters at most.';
 
 CREATE TABLE public.executions (
     task_id uuid NOT NULL,
@@ -48,6 +81,52 @@ CREATE TABLE public.idempotency_keys (
     request_hash bytea NOT NULL,
     task_ids uuid[] NOT NULL
 );
+
+CREATE TABLE public.operation_pages (
+    operation_id uuid NOT NULL,
+    page integer NOT NULL,
+    ids uuid[] NOT NULL,
+    guards integer[]
+);
+
+COMMENT ON TABLE public.operation_pages IS 'The set of an operation: what matched when it was accepted, a thousand ids a row.';
+
+COMMENT ON COLUMN public.operation_pages.guards IS 'Of tasks: the version that may be retried, or the life that may be cancelled.';
+
+CREATE TABLE public.operations (
+    id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    paced_at timestamp with time zone NOT NULL,
+    canary_since timestamp with time zone,
+    rate_per_second double precision NOT NULL,
+    matched integer NOT NULL,
+    taken integer DEFAULT 0 NOT NULL,
+    done integer DEFAULT 0 NOT NULL,
+    skipped integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    items_max integer,
+    canary_first integer,
+    canary_stop_if_failed integer,
+    canary_wait_seconds double precision,
+    canary_succeeded integer DEFAULT 0 NOT NULL,
+    canary_failed integer DEFAULT 0 NOT NULL,
+    canary_state text,
+    canary_tasks uuid[],
+    canary_lives integer[],
+    action text NOT NULL,
+    status text DEFAULT 'running'::text NOT NULL,
+    status_reason text,
+    created_by text NOT NULL,
+    reason text,
+    filter json NOT NULL,
+    CONSTRAINT operations_action CHECK ((action = ANY (ARRAY['replay'::text, 'discard'::text, 'cancel'::text, 'retry'::text]))),
+    CONSTRAINT operations_status CHECK ((status = ANY (ARRAY['running'::text, 'paused'::text, 'stopped'::text, 'done'::text])))
+);
+
+COMMENT ON COLUMN public.operations.paced_at IS 'Up to this moment the rate is used up.';
+
+COMMENT ON COLUMN public.operations.taken IS 'Items of the set whose turn has been: done, skipped or failed.';
 
 CREATE TABLE public.queues (
     name text NOT NULL,
@@ -111,7 +190,10 @@ CREATE TABLE public.task_types (
     timeout_seconds double precision,
     max_attempts smallint,
     schema json,
-    retry json
+    retry json,
+    paused_by text,
+    paused_reason text,
+    resumed_at timestamp with time zone
 );
 
 CREATE TABLE public.tasks (
@@ -187,6 +269,12 @@ CREATE TABLE public.workers (
     types text[] NOT NULL
 );
 
+ALTER TABLE ONLY public.audit_events
+    ADD CONSTRAINT audit_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.dead_letter_details
+    ADD CONSTRAINT dead_letter_details_pkey PRIMARY KEY (task_id, life);
+
 ALTER TABLE ONLY public.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
 
@@ -198,6 +286,12 @@ ALTER TABLE ONLY public.executions
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (owner_id, key);
+
+ALTER TABLE ONLY public.operation_pages
+    ADD CONSTRAINT operation_pages_pkey PRIMARY KEY (operation_id, page);
+
+ALTER TABLE ONLY public.operations
+    ADD CONSTRAINT operations_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.queues
     ADD CONSTRAINT queues_pkey PRIMARY KEY (name);
@@ -223,17 +317,23 @@ ALTER TABLE ONLY public.tasks
 ALTER TABLE ONLY public.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 
+CREATE INDEX audit_events_target ON public.audit_events USING btree (target, id);
+
 CREATE INDEX dead_letters_alike ON public.dead_letters USING btree (fingerprint, id);
 
 CREATE INDEX dead_letters_pending ON public.dead_letters USING btree (queue, reason) WHERE (status = 'pending'::text);
 
 CREATE INDEX dead_letters_resolved ON public.dead_letters USING btree (resolved_at) WHERE (status <> 'pending'::text);
 
+CREATE INDEX dead_letters_type ON public.dead_letters USING btree (type, id);
+
 CREATE INDEX dead_letters_unhandled ON public.dead_letters USING btree (created_at) WHERE (handled_at IS NULL);
 
 CREATE INDEX executions_open ON ONLY public.executions USING btree (worker_id) WHERE (status = 'started'::text);
 
 CREATE INDEX idempotency_keys_age ON public.idempotency_keys USING btree (created_at);
+
+CREATE INDEX operations_open ON public.operations USING btree (id) WHERE (status = ANY (ARRAY['running'::text, 'paused'::text]));
 
 CREATE INDEX tasks_due ON ONLY public.tasks USING btree (due_at) WHERE (status = ANY (ARRAY['scheduled'::text, 'retrying'::text]));
 

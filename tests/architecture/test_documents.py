@@ -16,6 +16,7 @@ ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 PACKAGES = [
     *(path for path in sorted((ROOT / "libs/taskflow").iterdir()) if path.is_dir() and path.name != "cli"),
     ROOT / "libs/taskflow/cli/dev",
+    ROOT / "libs/taskflow/cli/client",
 ]
 SETTINGS = {
     "taskflow_api.settings": "a",

@@ -21,6 +21,7 @@ MODULES = (
     "idle",
     "memory",
     "traces",
+    "letters",
     "peers",
 )
 """The modules of cells, in the order of the page."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.benchmarks import single
-from tests.benchmarks.cell import MODULES, load_cells
+from tests.benchmarks import letters, single
+from tests.benchmarks.cell import MODULES, Asked, load_cells
 from tests.benchmarks.drain import drain
 from tests.benchmarks.figures import percentiles, spread
 from tests.benchmarks.ground import running_ground
@@ -46,3 +46,11 @@ def test_pictures_are_small(name: str) -> None:
 def test_every_module_of_a_cell_says_what_it_measures() -> None:
     assert [each.name for each in load_cells() if len(each.means.splitlines()) < 3] == []
     assert {path.stem for path in Path(__file__).parent.glob("*.py")} >= set(MODULES)
+
+
+def test_letters_are_looked_through_and_replayed_in_the_small() -> None:
+    questions, replays = letters.measure(Asked(1, 0.01))
+    assert {row.what for row in questions.rows} >= set(letters.QUESTIONS)
+    undisturbed, killed = replays.rows
+    assert "two kills" in killed.what
+    assert (undisturbed.figures["replayed twice"], killed.figures["replayed twice"]) == (0, 0)

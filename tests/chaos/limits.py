@@ -85,8 +85,7 @@ def postgres_full(stage: Stage) -> None:
         load.until_accepted(20)
         _do(stage, "INSERT INTO no_room DEFAULT VALUES")
         try:
-            # Not from 4/3 leases on: rescue, a lease after the write it could not make, may come before the first beats.
-            stage.lasting(stage.lease * 1.2, "the disk is full")
+            stage.lasting(stage.lease * 1.5, "the disk is full")
             assert stage.system.get("/tasks", limit=5)["items"]
             refused = stage.system.http.post(f"/api/v1/tasks/{later}/cancel")
         finally:

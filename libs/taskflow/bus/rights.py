@@ -7,11 +7,12 @@ in docs/decisions/0024.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from msgspec import Struct
 
-from taskflow.bus.topology import COMMANDS, Topology
+from taskflow.bus.topology import COMMANDS, WORKER_COMMANDS, Topology
 
 
 class Role(StrEnum):
@@ -51,7 +52,7 @@ def rights(topology: Topology, role: Role) -> Rights:
 
 def _api(topology: Topology) -> tuple[list[str], list[str]]:
     """Announces what was submitted, tells commands, hears what moves."""
-    return [*_announcing(topology), *_commands(topology)], topology.shard_subjects()
+    return [*_announcing(topology), *_commands(topology, COMMANDS)], topology.shard_subjects()
 
 
 def _worker(topology: Topology) -> tuple[list[str], list[str]]:
@@ -63,7 +64,7 @@ def _worker(topology: Topology) -> tuple[list[str], list[str]]:
         *(f"$JS.API.CONSUMER.CREATE.{stream}.*.{subject}" for subject in topology.lane_subjects()),
         topology.next_subject(stream, "*"),
         *topology.ack_subjects(stream, "*"),
-    ], _commands(topology)
+    ], _commands(topology, WORKER_COMMANDS)
 
 
 def _scheduler(topology: Topology) -> tuple[list[str], list[str]]:
@@ -79,13 +80,15 @@ def _scheduler(topology: Topology) -> tuple[list[str], list[str]]:
 
 
 def _dlq_consumer(topology: Topology) -> tuple[list[str], list[str]]:
-    """Makes the consumer of notices, takes them."""
+    """Makes the consumer of notices, takes them; hears of operations, announces what they replay; cancels, pauses types."""
     stream, consumer = topology.dlq_stream, topology.dlq_consumer
     return [
+        *_announcing(topology),
+        *_commands(topology, ("cancel", "pause")),
         f"$JS.API.CONSUMER.CREATE.{stream}.{consumer}.{topology.dlq_subject}",
         topology.next_subject(stream, consumer),
         *topology.ack_subjects(stream, consumer),
-    ], []
+    ], _commands(topology, ("operation",))
 
 
 def _announcing(topology: Topology) -> list[str]:
@@ -93,5 +96,5 @@ def _announcing(topology: Topology) -> list[str]:
     return [*topology.lane_subjects(), *topology.shard_subjects()]
 
 
-def _commands(topology: Topology) -> list[str]:
-    return [topology.control_subject(command) for command in COMMANDS]
+def _commands(topology: Topology, names: Sequence[str]) -> list[str]:
+    return [topology.control_subject(command) for command in names]

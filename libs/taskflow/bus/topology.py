@@ -24,8 +24,9 @@ STAMP_HEADER = "Taskflow-Rung"
 IDS_PER_MESSAGE_MAX = 20
 ACK_WAIT_SECONDS = 5.0
 CONSUMERS_MAX = 4_096
-COMMANDS = ("cancel", "pause", "drain")
-"""What is told on `control.>`."""
+WORKER_COMMANDS = ("cancel", "pause", "drain")
+COMMANDS = (*WORKER_COMMANDS, "operation")
+"""What is told on `control.>`; `operation` is for dlq-consumers."""
 
 TASKS_BYTES_MAX = 2 * 1024**3
 _DAY = 86_400
@@ -82,7 +83,7 @@ class Topology(Struct, frozen=True):
         return [self.shard_subject(shard) for shard in range(EVENT_SHARDS)]
 
     def control_subject(self, command: str) -> str:
-        """Where commands to processes go: `cancel`, `pause`, `drain`."""
+        """Where commands to processes go: one of `COMMANDS`."""
         return f"control.{command}"
 
     def lane_subjects(self) -> list[str]:

@@ -5,7 +5,6 @@ Exit codes: 0 clean, 1 something was found (or remains), 2 settings, 7 PostgreSQ
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +30,8 @@ EXIT_UNREACHABLE = 7
 def doctor(context: click.Context, as_json: bool, repair: bool) -> None:
     """Check that no task is lost, stuck or counted wrongly; --repair mends what it can."""
     settings = load(settings_class(), os.environ)
+    import asyncio
+
     from taskflow.kit.logging import configure
 
     configure(settings.log_level, settings.log_format, "doctor")

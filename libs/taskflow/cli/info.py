@@ -6,11 +6,9 @@ named could not be asked (what the other one says is told all the same).
 
 from __future__ import annotations
 
-import asyncio
 import os
 import platform
 from contextlib import AsyncExitStack
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
@@ -40,6 +38,8 @@ def info(context: click.Context, as_json: bool) -> None:
     """Show versions; with DATABASE_URL and NATS_URL also the schema, queues, streams, consumers and their lag."""
     found: dict[str, Any] = {"versions": _versions(), "system": None}
     if "DATABASE_URL" in os.environ or "DATABASE_URL_FILE" in os.environ:
+        import asyncio
+
         found["system"] = asyncio.run(_system())
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
@@ -60,6 +60,8 @@ def _versions() -> dict[str, str | None]:
 
 
 def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 COMMANDS = {
     "dev": "taskflow.cli.dev.command:dev",
@@ -23,6 +24,8 @@ COMMANDS = {
     "secrets": "taskflow.cli.secrets:secrets",
     "doctor": "taskflow.cli.doctor:doctor",
     "info": "taskflow.cli.info:info",
+    "dlq": "taskflow.cli.client.dlq:dlq",
+    "operations": "taskflow.cli.client.operations:operations",
 }
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 7
@@ -57,6 +60,9 @@ def run(arguments: list[str]) -> int:
     """Run the command line; gives the exit code."""
     try:
         code = taskflow.main(args=arguments, prog_name="taskflow", standalone_mode=False)
+    except NoArgsIsHelpError as error:
+        error.show()
+        return EXIT_USAGE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "taskflow"
         return _failed(f"{error.format_message()} (see {where} --help)", EXIT_USAGE)

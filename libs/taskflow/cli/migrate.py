@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import Annotated
 
@@ -37,6 +36,8 @@ def migrate(post: bool) -> None:
     Run it before the new programs start; with --post once all of them are new.
     """
     settings = load(MigrateSettings, os.environ)
+    import asyncio
+
     from taskflow.kit.logging import configure
     from taskflow.store.migrate import OldProgramsRun
     from taskflow.store.migrate import migrate as bring_up_to_date

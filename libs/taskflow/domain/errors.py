@@ -116,6 +116,12 @@ class AlreadyReplayed(TaskflowError):
     code = "already_replayed"
 
 
+class OperationFinished(TaskflowError):
+    """The operation has ended."""
+
+    code = "operation_finished"
+
+
 class TooLarge(TaskflowError):
     """The body or a part of it is too large."""
 

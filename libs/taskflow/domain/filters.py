@@ -34,5 +34,20 @@ class LetterFilters(Struct, frozen=True):
     statuses: tuple[LetterStatus, ...] = ()
     error: str | None = None
     fingerprint: str | None = None
+    tags: tuple[str, ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+OperationFilters = LetterFilters | TaskFilters
+"""What an operation acts on."""
+
+
+class AuditFilters(Struct, frozen=True):
+    """Which events of the audit log a list shows."""
+
+    actors: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None

@@ -106,3 +106,5 @@ class TypeInfo(Struct, frozen=True):
     max_attempts: int | None
     workers: int
     paused: bool
+    paused_by: str | None
+    paused_reason: str | None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from taskflow.bus.announce import publish_control
 from taskflow.bus.connect import Bus
 from taskflow.bus.publisher import Doorbell
-from taskflow.domain.dead_letter import DeadLetter
+from taskflow.domain.dead_letter import DeadLetterDetail
 from taskflow.domain.errors import (
     AlreadyReplayed,
     NotFound,
@@ -21,8 +21,8 @@ from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.read import Reader
 from taskflow.kit.logging import get_logger
-from taskflow.store import catalog, commands, dead_letters, doorbells, tasks, workers
-from taskflow.store.commands import Commanded
+from taskflow.store import audit_log, catalog, commands, doorbells, tasks, workers
+from taskflow.store.commands import By, Commanded
 from taskflow.store.connect import Conn, Database
 from taskflow.store.workers import served
 
@@ -30,6 +30,7 @@ log = get_logger(__name__)
 
 UNPARK_PAGE = 5_000
 ACTOR = "local"
+_SWITCHED = {True: "paused", False: "resumed"}
 
 
 class Commands:
@@ -47,7 +48,7 @@ class Commands:
     async def cancel(self, task_id: str) -> Task:
         """Cancel a live task; a running one is `cancelled` at once, and its handler is told to stop."""
         made, task = await self._carry_out(
-            task_id, lambda conn: commands.cancel_tasks(conn, [task_id], actor=ACTOR)
+            task_id, lambda conn: commands.cancel_tasks(conn, [task_id], By(ACTOR))
         )
         for move in made:
             if move.origin == "running":
@@ -62,7 +63,7 @@ class Commands:
     async def retry(self, task_id: str) -> tuple[Task, bool]:
         """Queue a task now. True: it was over, and a new life began."""
         made, task = await self._carry_out(
-            task_id, lambda conn: commands.retry_tasks(conn, [task_id], actor=ACTOR)
+            task_id, lambda conn: commands.retry_tasks(conn, [task_id], By(ACTOR))
         )
         if task is None:
             raise NotFound()
@@ -70,45 +71,52 @@ class Commands:
             raise TaskNotRetryable(current_status=task.status)
         return await self._told(task), made[0].new_life
 
-    async def replay_letter(self, letter_id: str, payload: str | None) -> Task:
+    async def replay_letter(self, letter_id: str, payload: str | None, reason: str | None) -> Task:
         """Give the task of a pending dead letter a new life, with another payload if one is given."""
         letter = await self._reader.dead_letter(letter_id)
         if letter is None:
             raise NotFound()
-        task_id = letter.task_id
-        made, task = await self._carry_out(
-            task_id,
-            lambda conn: commands.retry_tasks(
-                conn, [task_id], actor=ACTOR, letter_id=letter_id, payload=payload
-            ),
-        )
+
+        async def replay(conn: Conn) -> list[Commanded]:
+            made = await commands.replay_letters(conn, [letter_id], By(ACTOR, reason), payload)
+            if made:
+                data = {"task_id": letter.task_id, "payload_changed": payload is not None}
+                await audit_log.write_audit(conn, ACTOR, "dead_letter.replayed", letter_id, reason, data)
+            return made
+
+        made, task = await self._carry_out(letter.task_id, replay)
         if not made or task is None:
             raise AlreadyReplayed(current_status=await self._letter_status(letter_id))
         return await self._told(task)
 
-    async def discard_letter(self, letter_id: str) -> DeadLetter:
+    async def discard_letter(self, letter_id: str, reason: str | None) -> DeadLetterDetail:
         """Resolve a pending dead letter without a replay; its task stays `failed`."""
-        async with self._database.connection() as conn:
-            letter = await dead_letters.discard_letter(conn, letter_id)
+        async with self._database.transaction() as conn:
+            discarded = await commands.discard_letters(conn, [letter_id], By(ACTOR, reason))
+            if discarded:
+                await audit_log.write_audit(conn, ACTOR, "dead_letter.discarded", letter_id, reason)
+        letter = await self._reader.dead_letter(letter_id)
         if letter is None:
-            raise AlreadyReplayed(current_status=await self._letter_status(letter_id))
+            raise NotFound()
+        if not discarded:
+            raise AlreadyReplayed(current_status=letter.status)
         return letter
 
-    async def pause_queue(self, name: str) -> None:
+    async def pause_queue(self, name: str, reason: str | None = None) -> None:
         """Let no task of this queue start."""
-        await self._pause_queue(name, True)
+        await self._pause_queue(name, True, reason)
 
-    async def resume_queue(self, name: str) -> None:
+    async def resume_queue(self, name: str, reason: str | None = None) -> None:
         """Let tasks of this queue start again."""
-        await self._pause_queue(name, False)
+        await self._pause_queue(name, False, reason)
 
-    async def pause_type(self, name: str) -> None:
+    async def pause_type(self, name: str, reason: str | None = None) -> None:
         """Let no task of this type start."""
-        await self._pause_type(name, True)
+        await self._pause_type(name, True, reason)
 
-    async def resume_type(self, name: str) -> None:
+    async def resume_type(self, name: str, reason: str | None = None) -> None:
         """Let tasks of this type start again; those that were parked meanwhile are rung."""
-        await self._pause_type(name, False)
+        await self._pause_type(name, False, reason)
         await self._unpark(name)
 
     async def drain_worker(self, worker_id: str) -> None:
@@ -119,16 +127,22 @@ class Commands:
         self._directory.forget()
         await self._tell("drain", {"worker_id": worker_id})
 
-    async def _pause_queue(self, name: str, paused: bool) -> None:
-        async with self._database.connection() as conn:
+    async def _pause_queue(self, name: str, paused: bool, reason: str | None) -> None:
+        async with self._database.transaction() as conn:
             if not await catalog.set_queue_paused(conn, name, paused):
                 raise NotFound()
+            await audit_log.write_audit(conn, ACTOR, f"queue.{_SWITCHED[paused]}", name, reason)
         self._directory.forget()
         await self._tell("pause", {"queue": name, "paused": paused})
 
-    async def _pause_type(self, name: str, paused: bool) -> None:
-        async with self._database.connection() as conn:
-            if not await catalog.set_type_paused(conn, name, paused):
+    async def _pause_type(self, name: str, paused: bool, reason: str | None) -> None:
+        async with self._database.transaction() as conn:
+            pause = (
+                catalog.pause_type(conn, name, ACTOR, reason) if paused else catalog.resume_type(conn, name)
+            )
+            if await pause:
+                await audit_log.write_audit(conn, ACTOR, f"type.{_SWITCHED[paused]}", name, reason)
+            elif not await catalog.has_type(conn, name):
                 raise NotFound()
         self._directory.forget()
         await self._tell("pause", {"type": name, "paused": paused})
@@ -146,16 +160,6 @@ class Commands:
         except Unavailable as error:
             log.warning("command.deferred", command=command, error=str(error))
 
-    def _follow(self, made: list[Commanded]) -> None:
-        self._dispatcher.tell([item.moved for item in made])
-        self._dispatcher.ring(
-            [
-                Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)
-                for item in made
-                if item.rung_at is not None
-            ]
-        )
-
     async def _carry_out(
         self, task_id: str, act: Callable[[Conn], Awaitable[list[Commanded]]]
     ) -> tuple[list[Commanded], Task | None]:
@@ -163,7 +167,7 @@ class Commands:
         async with self._database.transaction() as conn:
             made = await act(conn)
             found = await tasks.read_tasks(conn, [task_id])
-        self._follow(made)
+        follow(self._dispatcher, made)
         return made, found.get(task_id)
 
     async def _told(self, task: Task) -> Task:
@@ -175,3 +179,15 @@ class Commands:
         if letter is None:
             raise NotFound()
         return letter.status
+
+
+def follow(dispatcher: Dispatcher, made: Sequence[Commanded]) -> None:
+    """Tell and ring what commands moved."""
+    dispatcher.tell([item.moved for item in made])
+    dispatcher.ring(
+        [
+            Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)
+            for item in made
+            if item.rung_at is not None
+        ]
+    )

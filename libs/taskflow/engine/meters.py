@@ -80,6 +80,20 @@ HANDLED = counter(
     "taskflow_dead_letters_handled_total", "Dead letters the dlq-consumer has stamped.", ["reason"],
     [("attempts_exhausted",), ("permanent",), ("poison",)],
 )  # fmt: skip
+SURGES = counter(
+    "taskflow_dead_letter_surges_total",
+    "Times that dead letters of one fingerprint came in faster than DEAD_LETTER_SURGE allows.",
+    ["type"],
+)
+TYPES_PAUSED = counter(
+    "taskflow_types_paused_by_burial_limit_total",
+    "Times that a type was paused by its burial limit.",
+    ["type"],
+)
+OPERATION_ITEMS = counter(
+    "taskflow_operation_items_total", "Items that operations acted on.", ["action"],
+    [("replay",), ("discard",), ("cancel",), ("retry",)],
+)  # fmt: skip
 BATCH_ITEMS = histogram(
     "taskflow_batch_items", "Items that went together in one round trip.", ["batch"], bounds=_ITEMS_BOUNDS
 )
@@ -115,6 +129,16 @@ def count_given_up(tasks: Iterable[tuple[str, str, str]]) -> None:
     for (queue, name, reason), count in Counter(tasks).items():
         GIVEN_UP.labels(*_kinds(queue, name), reason).inc(count)
         LETTERS.labels(reason).inc(count)
+
+
+def count_surge(name: str) -> None:
+    """Count that alike letters of a type came in too fast."""
+    SURGES.labels(_types(name)[0]).inc()
+
+
+def count_type_paused(name: str) -> None:
+    """Count that a type was paused by its burial limit."""
+    TYPES_PAUSED.labels(_types(name)[0]).inc()
 
 
 def measure_waits(won: Sequence[Claimed]) -> None:

@@ -21,7 +21,7 @@ class Pruner:
         self._keep_letters_seconds = keep_letters_seconds
 
     async def prune_once(self) -> bool:
-        """Delete a page of old tasks, then the ranges they leave empty; returns whether there may be more."""
+        """Delete a page of old tasks and letters, then the ranges they leave empty; returns whether there may be more."""
         before = now() - timedelta(seconds=self._keep_tasks_seconds)
         before_id = first_id_at(before)
         gone = await self._line.run(
@@ -29,12 +29,16 @@ class Pruner:
                 conn, before_id=before_id, keep_seconds=self._keep_tasks_seconds, limit=PAGE
             )
         )
-        if gone < PAGE:
-            await self._line.run(
-                lambda conn: tending.prune_rest(conn, keep_letters_seconds=self._keep_letters_seconds)
-            )
-            await self._line.run(lambda conn: partitions.drop_empty_ranges(conn, before))
-        return gone >= PAGE
+        letters = await self._line.run(
+            lambda conn: tending.prune_letters(conn, keep_seconds=self._keep_letters_seconds, limit=PAGE)
+        )
+        if more := gone >= PAGE or letters >= PAGE:
+            return more
+        await self._line.run(
+            lambda conn: tending.prune_rest(conn, keep_letters_seconds=self._keep_letters_seconds, limit=PAGE)
+        )
+        await self._line.run(lambda conn: partitions.drop_empty_ranges(conn, before))
+        return False
 
     async def fold_once(self) -> bool:
         """Fold a page of deltas; returns whether there may be more."""

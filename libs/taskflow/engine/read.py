@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Self
 
-from taskflow.domain.dead_letter import DeadLetter, LetterGroup
+from taskflow.domain.dead_letter import DeadLetter, DeadLetterDetail, LetterGroup
 from taskflow.domain.errors import Overloaded
 from taskflow.domain.filters import LetterFilters, TaskFilters
 from taskflow.domain.task import LANE_NAMES, Execution, LogLine, Task, TaskEvent
@@ -29,6 +29,8 @@ READS_AT_ONCE = 4
 READS_WAITING_MAX = 20_000
 STATS_SECONDS = 2.0
 EVENTS_PAGE = 1_000
+LETTERS_PAGE = 50
+"""Dead letters read at once with their payloads, of 256 KiB each at most."""
 
 
 class Reader:
@@ -128,10 +130,22 @@ class Reader:
         async with self._database.connection() as conn:
             return await dead_letters.list_letters(conn, filters, limit=limit, before=before)
 
-    async def dead_letter(self, letter_id: str) -> DeadLetter | None:
+    async def dead_letter(self, letter_id: str) -> DeadLetterDetail | None:
         """One dead letter, or None."""
         async with self._database.connection() as conn:
             return (await dead_letters.read_letters(conn, [letter_id])).get(letter_id)
+
+    async def letter_pages(self, filters: LetterFilters) -> AsyncIterator[list[DeadLetterDetail]]:
+        """All that match, with their details, newest first, in pages; what is written meanwhile is not among them."""
+        before: str | None = None
+        while True:
+            async with self._database.connection() as conn:
+                page = await dead_letters.list_letters(conn, filters, limit=LETTERS_PAGE, before=before)
+                found = await dead_letters.read_letters(conn, [letter.id for letter in page])
+            if not page:
+                return
+            yield [found[letter.id] for letter in page if letter.id in found]
+            before = page[-1].id
 
     async def letter_groups(self, filters: LetterFilters, limit: int) -> list[LetterGroup]:
         """Dead letters by fingerprint, the largest group first."""
@@ -177,6 +191,8 @@ class Reader:
                 max_attempts=row.max_attempts,
                 workers=sum(row.name in worker.types for worker in live),
                 paused=row.paused,
+                paused_by=row.paused_by if row.paused else None,
+                paused_reason=row.paused_reason if row.paused else None,
             )
             for row in self._directory.types.values()
         ]

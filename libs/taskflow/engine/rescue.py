@@ -1,7 +1,8 @@
 """rescue: return the running tasks whose worker has no live lease, or whose time is over.
 
 Asked from the tasks' side, so that a claim that was applied after its worker's end is found too. After PostgreSQL was
-away, and after its own start, it rescues nothing for one lease: the workers could not renew theirs meanwhile.
+away, after it refused a write, and after its own start, it rescues nothing for one lease: the workers could not renew
+theirs meanwhile. So it writes before it takes anything from anybody, and at every tick at which something runs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from taskflow.domain.attempt import ErrorInfo, Lost, TimedOut
+from taskflow.domain.errors import Unavailable
 from taskflow.domain.task import Claimed
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.meters import RESCUED
@@ -23,6 +25,7 @@ log = get_logger(__name__)
 
 PAGE = 1_000
 DEADLINE_MARGIN_SECONDS = 10.0
+_NEVER = float("-inf")
 _GONE = ErrorInfo("WorkerLost", "the worker's lease ran out while it ran this task")
 _LATE = ErrorInfo("TimeoutError", "the task was still running past its timeout and margin")
 
@@ -50,31 +53,59 @@ class Rescuer:
         self._poison_losses_max = poison_losses_max
         self._none_run = none_run
         self._openings = -1
-        self._looked_at = 0.0
+        self._well_since = _NEVER
         self._not_before = 0.0
+        self._rested = False
 
     async def run_once(self) -> bool:
         """Returns whether there is more to do."""
         await self._line.opened()
-        if not self._may_rescue() or self._none_run():
+        if self._none_run():
+            self._rested = True
+            self._may_rescue(time.monotonic())
+            return False
+        if not self._may_rescue(await self._written()):
             return False
         found = await self._line.run(lambda conn: tending.find_untended(conn, PAGE, self._margin_seconds))
-        if not self._may_rescue():
+        if not self._may_rescue(self._well_since):
             return False  # the answer was long in coming: the beats of the workers were, too
         await self._line.run(lambda conn: tending.close_orphaned(conn, _GONE, self._margin_seconds))
         if found:
             await self._rescue(found)
         return len(found) >= PAGE
 
-    def _may_rescue(self) -> bool:
-        """Not within a lease of a new connection, or of a look that came so late that leases may have run out."""
-        now = time.monotonic()
-        late = now - self._looked_at > self._lease_seconds * 2 / 3
-        self._looked_at = now
+    async def _written(self) -> float:
+        """Write as a beat does; returns when that was begun. While PostgreSQL only reads, no lease is renewed.
+
+        While nothing runs nothing is written here, so that nobody knows whether it could be. What runs after that was
+        claimed by a live lease, perhaps in its last moment: two thirds of a lease are time for the next beat, and less
+        than what a lease lasts that was fresh.
+        """
+        began = time.monotonic()
+        try:
+            await self._line.run(workers.touch)
+        except Unavailable:
+            self._well_since = _NEVER
+            raise
+        if self._rested:
+            self._rested = False
+            self._hold_still(self._lease_seconds * 2 / 3)
+        return began
+
+    def _may_rescue(self, well_since: float) -> bool:
+        """Not within a lease of a new connection, of a write that failed, or of a pause in which leases may have run out.
+
+        All is well since `well_since`: when a write was begun that succeeded, or a look at which nothing ran.
+        """
+        late = time.monotonic() - self._well_since > self._lease_seconds * 2 / 3
+        self._well_since = well_since
         if late or self._line.openings != self._openings:
             self._openings = self._line.openings
-            self._not_before = now + self._lease_seconds
-        return now >= self._not_before
+            self._hold_still(self._lease_seconds)
+        return time.monotonic() >= self._not_before
+
+    def _hold_still(self, seconds: float) -> None:
+        self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     async def _rescue(self, found: list[tuple[Claimed, bool]]) -> None:
         taken = await take_back(

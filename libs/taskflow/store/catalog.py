@@ -30,6 +30,8 @@ class TypeRow(NamedTuple):
     max_attempts: int | None
     retry: str | None
     paused: bool
+    paused_by: str | None
+    paused_reason: str | None
 
 
 class QueueRow(NamedTuple):
@@ -53,7 +55,7 @@ SET schema = excluded.schema, timeout_seconds = excluded.timeout_seconds, max_at
     retry = excluded.retry, declared_at = excluded.declared_at"""
 
 READ_TYPES = """-- store.catalog.read_types
-SELECT name, schema, timeout_seconds, max_attempts, retry, paused FROM task_types ORDER BY name"""
+SELECT name, schema, timeout_seconds, max_attempts, retry, paused, paused_by, paused_reason FROM task_types ORDER BY name"""
 
 # $1 name[] (sorted)
 ADD_QUEUES = """-- store.catalog.add_queues
@@ -81,8 +83,19 @@ FROM queues q ORDER BY q.name"""
 SET_QUEUE_PAUSED = """-- store.catalog.set_queue_paused
 UPDATE queues SET paused = $2 WHERE name = $1 RETURNING name"""
 
-SET_TYPE_PAUSED = """-- store.catalog.set_type_paused
-UPDATE task_types SET paused = $2 WHERE name = $1 RETURNING name"""
+# $1 name  $2 who  $3 why
+# One that is paused already stays as it is: who paused it first is told.
+PAUSE_TYPE = """-- store.catalog.pause_type
+UPDATE task_types SET paused = true, paused_by = $2, paused_reason = $3 WHERE name = $1 AND NOT paused RETURNING name"""
+
+# $1 name
+RESUME_TYPE = """-- store.catalog.resume_type
+UPDATE task_types SET paused = false, paused_by = NULL, paused_reason = NULL, resumed_at = clock_timestamp()
+WHERE name = $1 AND paused RETURNING name"""
+
+# $1 name
+HAS_TYPE = """-- store.catalog.has_type
+SELECT EXISTS (SELECT FROM task_types WHERE name = $1)"""
 
 
 async def declare_types(conn: Conn, declarations: Sequence[Declaration]) -> None:
@@ -128,6 +141,16 @@ async def set_queue_paused(conn: Conn, name: str, paused: bool) -> bool:
     return await conn.fetchval(SET_QUEUE_PAUSED, name, paused) is not None
 
 
-async def set_type_paused(conn: Conn, name: str, paused: bool) -> bool:
-    """Pause or resume a type; False if none of that name was declared."""
-    return await conn.fetchval(SET_TYPE_PAUSED, name, paused) is not None
+async def pause_type(conn: Conn, name: str, actor: str, reason: str | None) -> bool:
+    """Pause a type; False if it is paused already, or none of that name was declared."""
+    return await conn.fetchval(PAUSE_TYPE, name, actor, reason) is not None
+
+
+async def resume_type(conn: Conn, name: str) -> bool:
+    """Let a type go on; False if it is not paused, or none of that name was declared."""
+    return await conn.fetchval(RESUME_TYPE, name) is not None
+
+
+async def has_type(conn: Conn, name: str) -> bool:
+    """Whether a type of this name was ever declared."""
+    return bool(await conn.fetchval(HAS_TYPE, name))

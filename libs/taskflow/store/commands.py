@@ -1,14 +1,25 @@
-"""What callers command: cancel, retry, replay. Guarded by status in one statement, never by a version read before."""
+"""What callers command: cancel, retry, replay, discard. Guarded by status, never by a version that was read before."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from taskflow.domain.task import Moved
-from taskflow.domain.transitions import REPLAYABLE
+from taskflow.domain.transitions import LIVE, REPLAYABLE
 from taskflow.store import wire
 from taskflow.store.connect import Conn
+
+
+class By(Struct, frozen=True):
+    """Who commands, and why; `operation_id` if an operation does it to many."""
+
+    actor: str
+    reason: str | None = None
+    operation_id: str | None = None
 
 
 class Commanded(NamedTuple):
@@ -18,6 +29,7 @@ class Commanded(NamedTuple):
     origin: str
     rung_at: datetime | None
     worker_id: str | None
+    life: int
 
     @property
     def new_life(self) -> bool:
@@ -25,17 +37,19 @@ class Commanded(NamedTuple):
         return self.origin in REPLAYABLE
 
 
-# $1 task id uuid[] (sorted)  $2 who commands
+# $1 task id uuid[] (sorted)  $2 who commands  $3 why  $4 operation id  $5 status[]  $6 life integer[], or null: any
 # A running task's try stays open, as a row `started`, until its worker or rescue closes it.
 CANCEL_TASKS = """-- store.commands.cancel_tasks
 WITH before AS (
-    SELECT id, status FROM tasks WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
+    SELECT id, status FROM tasks
+    WHERE id = ANY($1::uuid[]) AND ($6::integer[] IS NULL OR life = ($6::integer[])[array_position($1::uuid[], id)])
+    ORDER BY id FOR UPDATE
 ), moved AS (
     UPDATE tasks t
     SET status = 'cancelled', version = t.version + 1, seq = t.seq + 1, due_at = NULL,
         finished_at = clock_timestamp()
     FROM before b
-    WHERE t.id = b.id AND b.status IN ('scheduled', 'queued', 'retrying', 'running')
+    WHERE t.id = b.id AND b.status = ANY($5::text[])
     RETURNING t.*, b.status AS origin
 ), opened AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
@@ -44,32 +58,23 @@ WITH before AS (
     FROM moved WHERE origin = 'running'
 ), noted AS (
     INSERT INTO task_events (task_id, at, seq, kind, status, data)
-    SELECT id, clock_timestamp(), seq, 'task', 'cancelled', json_build_object('by', $2::text, 'from', origin)
+    SELECT id, clock_timestamp(), seq, 'task', 'cancelled', json_strip_nulls(json_build_object(
+        'by', $2::text, 'from', origin, 'reason', $3::text, 'operation_id', $4::uuid))
     FROM moved
 ), counted AS (
     INSERT INTO stat_deltas (n, queue, type, origin, target)
     SELECT count(*), queue, type, origin, 'cancelled' FROM moved GROUP BY queue, type, origin
 )
-SELECT id, seq, version, status, type, queue, lane, origin, worker_id, NULL::timestamptz AS rung_at FROM moved"""
+SELECT id, seq, version, status, type, queue, lane, origin, worker_id, NULL::timestamptz AS rung_at, life FROM moved"""
 
-# $1 task id uuid[] (sorted)  $2 who commands  $3 letter id or null  $4 payload or null
+# $2 who commands  $3 why  $4 operation id  $5 payload or null
 # Of `scheduled` and `retrying`: due now, same life. Of `failed`, `cancelled`, `expired`: the next life, which clears what
-# the old one left; its pending dead letter is marked replayed. With a letter id: only while that letter is pending and of
-# the task's present life.
-_RETRY = """
-WITH letter AS (
-    SELECT task_id, life FROM dead_letters WHERE id = $3 AND status = 'pending' FOR UPDATE
-), before AS (
-    SELECT t.id, t.status, t.status IN ('failed', 'cancelled', 'expired') AS ended FROM tasks t
-    WHERE t.id = ANY($1::uuid[])
-      AND ($3::uuid IS NULL
-           OR t.status = 'failed' AND EXISTS (SELECT FROM letter l WHERE l.task_id = t.id AND l.life = t.life))
-    ORDER BY t.id FOR UPDATE OF t
-), moved AS (
+# the old one left; its pending dead letter is marked replayed.
+_QUEUE_AGAIN = """, moved AS (
     UPDATE tasks t
     SET status = 'queued', version = t.version + 1, seq = t.seq + 1, due_at = NULL, run_at = NULL,
         queued_at = clock_timestamp(), rung_at = clock_timestamp(),
-        payload = coalesce($4::json, t.payload),
+        payload = coalesce($5::json, t.payload),
         life = CASE WHEN b.ended THEN t.life + 1 ELSE t.life END,
         attempt = CASE WHEN b.ended THEN 0 ELSE t.attempt END,
         losses = CASE WHEN b.ended THEN 0 ELSE t.losses END,
@@ -85,19 +90,59 @@ WITH letter AS (
     WHERE t.id = b.id AND b.status IN ('scheduled', 'retrying', 'failed', 'cancelled', 'expired')
     RETURNING t.*, b.status AS origin, b.ended
 ), resolved AS (
-    UPDATE dead_letters d SET status = 'replayed', resolved_at = clock_timestamp()
+    UPDATE dead_letters d SET status = 'replayed', resolved_at = clock_timestamp(), resolved_by = $2::text,
+        resolved_reason = $3::text, operation_id = $4::uuid
     FROM moved WHERE moved.ended AND d.task_id = moved.id AND d.status = 'pending'
 ), noted AS (
     INSERT INTO task_events (task_id, at, seq, kind, status, data)
-    SELECT id, clock_timestamp(), seq, 'task', 'queued', json_build_object('by', $2::text, 'from', origin, 'life', life)
+    SELECT id, clock_timestamp(), seq, 'task', 'queued', json_strip_nulls(json_build_object(
+        'by', $2::text, 'from', origin, 'life', life, 'reason', $3::text, 'operation_id', $4::uuid,
+        'payload_changed', CASE WHEN $5::json IS NOT NULL THEN true END))
     FROM moved
 ), counted AS (
     INSERT INTO stat_deltas (n, queue, type, origin, target)
     SELECT count(*), queue, type, origin, 'queued' FROM moved GROUP BY queue, type, origin
 )
-SELECT id, seq, version, status, type, queue, lane, origin, worker_id, rung_at FROM moved"""
+SELECT id, seq, version, status, type, queue, lane, origin, worker_id, rung_at, life FROM moved"""
 
-RETRY_TASKS = "-- store.commands.retry_tasks" + _RETRY
+# $1 task id uuid[] (sorted)  $6 version integer[], or null: any
+RETRY_TASKS = f"""-- store.commands.retry_tasks
+WITH before AS (
+    SELECT id, status, status IN ('failed', 'cancelled', 'expired') AS ended FROM tasks
+    WHERE id = ANY($1::uuid[]) AND ($6::integer[] IS NULL OR version = ($6::integer[])[array_position($1::uuid[], id)])
+    ORDER BY id FOR UPDATE
+){_QUEUE_AGAIN}"""
+
+# $1 letter id uuid[] (sorted)  $6 'pending'  $7 'failed'
+# Only while a letter is pending and of the task's present life.
+REPLAY_LETTERS = f"""-- store.commands.replay_letters
+WITH letters AS MATERIALIZED (
+    SELECT task_id, life FROM dead_letters WHERE id = ANY($1::uuid[]) AND status = $6 ORDER BY id FOR UPDATE
+), before AS (
+    SELECT t.id, t.status, true AS ended FROM letters l JOIN tasks t ON t.id = l.task_id
+    WHERE t.life = l.life AND t.status = $7
+){_QUEUE_AGAIN}"""
+
+# $1 letter id uuid[] (sorted)  $2 who commands  $3 why  $4 operation id  $5 'pending'
+# A task may be gone; else its history tells.
+DISCARD_LETTERS = """-- store.commands.discard_letters
+WITH letters AS MATERIALIZED (
+    SELECT id FROM dead_letters WHERE id = ANY($1::uuid[]) AND status = $5 ORDER BY id FOR UPDATE
+), closed AS (
+    UPDATE dead_letters d SET status = 'discarded', resolved_at = clock_timestamp(), resolved_by = $2::text,
+        resolved_reason = $3::text, operation_id = $4::uuid
+    FROM letters l WHERE d.id = l.id RETURNING d.id, d.task_id
+), counted AS (
+    UPDATE tasks t SET seq = t.seq + 1 FROM closed c WHERE t.id = c.task_id
+    RETURNING t.id, t.seq, t.status, c.id AS letter_id
+), noted AS (
+    INSERT INTO task_events (task_id, at, seq, kind, status, data)
+    SELECT id, clock_timestamp(), seq, 'task', status, json_strip_nulls(json_build_object(
+        'by', $2::text, 'from', status, 'dead_letter', 'discarded', 'dead_letter_id', letter_id, 'reason', $3::text,
+        'operation_id', $4::uuid))
+    FROM counted
+)
+SELECT id FROM closed"""
 
 # $1 task id uuid[] (sorted)
 # Goes before a retry: so that its statement sees what stands once the tasks are ours, the dead letter of one that failed
@@ -105,23 +150,65 @@ RETRY_TASKS = "-- store.commands.retry_tasks" + _RETRY
 LOCK_TASKS = """-- store.commands.lock_tasks
 SELECT id FROM tasks WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"""
 
+# $1 letter id uuid[]
+LOCK_LETTERS = """-- store.commands.lock_letters
+SELECT t.id FROM dead_letters d JOIN tasks t ON t.id = d.task_id WHERE d.id = ANY($1::uuid[])
+ORDER BY t.id FOR UPDATE OF t"""
 
-async def cancel_tasks(conn: Conn, ids: list[str], *, actor: str) -> list[Commanded]:
-    """Cancel what is live of these; returns the moves made."""
-    rows = await conn.fetch(CANCEL_TASKS, sorted(ids), actor)
+
+async def cancel_tasks(
+    conn: Conn,
+    ids: Sequence[str],
+    by: By,
+    *,
+    statuses: Iterable[str] = LIVE,
+    lives: Sequence[int] | None = None,
+) -> list[Commanded]:
+    """Cancel what is live of these, in one of `statuses`, and in its life if `lives` say it; returns the moves made."""
+    ids, lives = _by_id(ids, lives)
+    rows = await conn.fetch(
+        CANCEL_TASKS, ids, by.actor, by.reason, by.operation_id, sorted(LIVE & set(statuses)), lives
+    )
     return [_commanded(row) for row in rows]
 
 
 async def retry_tasks(
-    conn: Conn, ids: list[str], *, actor: str, letter_id: str | None = None, payload: str | None = None
+    conn: Conn, ids: Sequence[str], by: By, *, versions: Sequence[int] | None = None
 ) -> list[Commanded]:
-    """Queue again what may be; returns the moves made."""
+    """Queue again what may be, and has not moved if `versions` say which it had; returns the moves made."""
+    ids, versions = _by_id(ids, versions)
     async with conn.transaction():
-        await conn.execute(LOCK_TASKS, sorted(ids))
-        rows = await conn.fetch(RETRY_TASKS, sorted(ids), actor, letter_id, payload)
+        await conn.execute(LOCK_TASKS, ids)
+        rows = await conn.fetch(RETRY_TASKS, ids, by.actor, by.reason, by.operation_id, None, versions)
     return [_commanded(row) for row in rows]
+
+
+async def replay_letters(conn: Conn, ids: list[str], by: By, payload: str | None = None) -> list[Commanded]:
+    """Give the tasks of these letters, if they are pending, a new life; with another payload if one is given."""
+    async with conn.transaction():
+        await conn.execute(LOCK_LETTERS, sorted(ids))
+        rows = await conn.fetch(
+            REPLAY_LETTERS, sorted(ids), by.actor, by.reason, by.operation_id, payload, "pending", "failed"
+        )
+    return [_commanded(row) for row in rows]
+
+
+async def discard_letters(conn: Conn, ids: list[str], by: By) -> list[str]:
+    """Resolve these letters, if they are pending, without a replay; returns the ids of those that were."""
+    async with conn.transaction():
+        await conn.execute(LOCK_LETTERS, sorted(ids))
+        rows = await conn.fetch(DISCARD_LETTERS, sorted(ids), by.actor, by.reason, by.operation_id, "pending")
+    return [str(row["id"]) for row in rows]
+
+
+def _by_id(ids: Sequence[str], guards: Sequence[int] | None) -> tuple[list[str], list[int] | None]:
+    """Both in the order of the ids: so that two statements over many rows never wait for each other."""
+    if guards is None:
+        return sorted(ids), None
+    pairs = sorted(zip(ids, guards, strict=True))
+    return [task_id for task_id, _ in pairs], [guard for _, guard in pairs]
 
 
 def _commanded(row: wire.Row) -> Commanded:
     worker_id = str(row["worker_id"]) if row["worker_id"] else None
-    return Commanded(wire.moved(row), row["origin"], row["rung_at"], worker_id)
+    return Commanded(wire.moved(row), row["origin"], row["rung_at"], worker_id, row["life"])

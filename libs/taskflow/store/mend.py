@@ -8,6 +8,7 @@ from taskflow.domain.attempt import ErrorInfo
 from taskflow.domain.dead_letter import Notice
 from taskflow.kit.ids import new_id
 from taskflow.store.connect import Conn
+from taskflow.store.moves import SEARCH, SHORT_ERROR
 from taskflow.store.wire import error_text
 
 _LOCK = 0x646F6374  # one mender of figures at a time
@@ -29,21 +30,27 @@ ON CONFLICT (queue, type, status) DO UPDATE SET n = s.n + excluded.n"""
 
 # $1 task id uuid[] (sorted)  $2 letter id uuid[]  $3 'failed'  $4 losses that are poison
 # The task's row is what is left to tell the reason by.
-WRITE_LETTERS = """-- store.mend.write_letters
+WRITE_LETTERS = f"""-- store.mend.write_letters
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS g(id, letter_id)
 ), held AS MATERIALIZED (
-    SELECT t.id, t.life, t.attempt, t.max_attempts, t.losses, t.type, t.queue, t.worker_id, t.error FROM tasks t
+    SELECT t.id, t.life, t.attempt, t.max_attempts, t.losses, t.type, t.queue, t.tags, t.worker_id,
+           t.payload, t.error AS last_error FROM tasks t
     WHERE t.id = ANY($1::uuid[]) AND t.status = $3 ORDER BY t.id FOR UPDATE
+), judged AS (
+    SELECT h.*, g.letter_id, coalesce(h.last_error,
+           (SELECT e.error FROM executions e WHERE e.task_id = h.id ORDER BY e.number DESC LIMIT 1)) AS error
+    FROM held h JOIN given g ON g.id = h.id
+), kept AS (
+    INSERT INTO dead_letter_details (task_id, life, error, payload)
+    SELECT id, life, error, payload FROM judged ON CONFLICT (task_id, life) DO NOTHING
 )
-INSERT INTO dead_letters (id, task_id, life, attempts, type, queue, reason, worker_id, error, created_at)
-SELECT g.letter_id, h.id, h.life, h.attempt, h.type, h.queue,
-       CASE WHEN h.losses >= $4 THEN 'poison' WHEN h.attempt >= h.max_attempts THEN 'attempts_exhausted'
+INSERT INTO dead_letters (id, task_id, life, attempts, type, queue, tags, reason, worker_id, error, search, created_at)
+SELECT letter_id, id, life, attempt, type, queue, tags,
+       CASE WHEN losses >= $4 THEN 'poison' WHEN attempt >= max_attempts THEN 'attempts_exhausted'
             ELSE 'permanent' END,
-       h.worker_id,
-       coalesce(h.error, (SELECT e.error FROM executions e WHERE e.task_id = h.id ORDER BY e.number DESC LIMIT 1)),
-       clock_timestamp()
-FROM held h JOIN given g ON g.id = h.id
+       worker_id, {SHORT_ERROR}, {SEARCH}, clock_timestamp()
+FROM judged
 ON CONFLICT (task_id, life) DO NOTHING
 RETURNING id, task_id, life, type, queue, reason"""
 
@@ -62,9 +69,11 @@ WITH held AS MATERIALIZED (
     WHERE d.id = ANY($1::uuid[]) AND (h.id IS NULL OR h.life <> d.life OR h.status <> 'failed')
 ), dropped AS (
     DELETE FROM dead_letters d USING judged j
-    WHERE d.id = j.id AND d.status = 'pending' AND j.verdict = 'void' RETURNING d.id
+    WHERE d.id = j.id AND d.status = 'pending' AND j.verdict = 'void' RETURNING d.id, d.task_id, d.life
+), details AS (
+    DELETE FROM dead_letter_details x USING dropped WHERE x.task_id = dropped.task_id AND x.life = dropped.life
 ), resolved AS (
-    UPDATE dead_letters d SET status = j.verdict, resolved_at = clock_timestamp() FROM judged j
+    UPDATE dead_letters d SET status = j.verdict, resolved_at = clock_timestamp(), resolved_by = 'doctor' FROM judged j
     WHERE d.id = j.id AND d.status = 'pending' AND j.verdict <> 'void' RETURNING d.id, d.status
 )
 SELECT id, status FROM resolved UNION ALL SELECT id, 'void' FROM dropped"""

@@ -22,7 +22,7 @@ from taskflow.domain.errors import Unavailable
 from taskflow.kit.logging import get_logger
 from taskflow.store.errors import translated
 from taskflow.store.levels import POST, files, migrations_dir, number
-from taskflow.store.partitions import ensure_ranges_ahead
+from taskflow.store.partitions import ensure_ranges, ensure_ranges_ahead, range_starts
 
 log = get_logger(__name__)
 
@@ -55,6 +55,7 @@ async def migrate(database_url: str, *, post: bool = False, folder: Path | None 
             waiting = [] if fresh else await _waiting(conn, folder)
             newest = max((number(path) for path in waiting), default=0) if post else 0
             await _apply(conn, database_url, folder, post=post or fresh, newest=newest)
+            await ensure_ranges(conn, await range_starts(conn))  # of tables that are new
             await ensure_ranges_ahead(conn)
         finally:
             await conn.close()

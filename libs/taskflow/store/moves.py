@@ -95,11 +95,16 @@ class Recorded(NamedTuple):
     letter_id: str | None
 
 
+SHORT_ERROR = """CASE WHEN error IS NOT NULL THEN json_build_object(
+               'type', error::json->>'type', 'message', left(error::json->>'message', 500)) END"""
+SEARCH = "lower(left(concat_ws(' ', error::json->>'type', error::json->>'message'), 4000))"
+"""What a dead letter tells of `error` in lists, and what it is found by; the whole of it goes into the details."""
+
 # $1 id uuid[] (sorted)  $2 version  $3 worker id  $4 status  $5 execution status  $6 result  $7 error  $8 due_at
 # $9 attempt  $10 losses  $11 snoozes  $12 dead letter id  $13 reason
 # Guarded by (version, worker): a late writer changes nothing. Execution, dead letter and figures stand or fall with it.
 # A life fails once; should a failed row have been set back by hand, its letter is written anew rather than refused.
-RECORD_OUTCOMES = """-- store.moves.record_outcomes
+RECORD_OUTCOMES = f"""-- store.moves.record_outcomes
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
                          $8::timestamptz[], $9::smallint[], $10::smallint[], $11::smallint[], $12::uuid[], $13::text[])
@@ -116,7 +121,8 @@ WITH given AS (
     FROM given g
     WHERE t.id = g.id AND t.version = g.version AND t.worker_id = g.worker_id
     RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, t.number, t.life, t.attempt,
-              t.started_seq, t.started_at, t.queued_at, t.worker_id, g.execution, g.error, g.letter_id, g.reason
+              t.started_seq, t.started_at, t.queued_at, t.worker_id, g.execution, g.error, g.letter_id, g.reason,
+              t.tags, CASE WHEN g.letter_id IS NOT NULL THEN t.payload END AS payload
 ), tried AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
                             finished_at, started_seq, finished_seq, error)
@@ -125,13 +131,22 @@ WITH given AS (
            error::json
     FROM moved
 ), buried AS (
-    INSERT INTO dead_letters (id, task_id, life, attempts, type, queue, reason, worker_id, error, created_at)
-    SELECT letter_id, id, life, attempt, type, queue, reason, worker_id, error::json, clock_timestamp()
+    INSERT INTO dead_letters (id, task_id, life, attempts, type, queue, tags, reason, worker_id, worker_version, error,
+                              search, created_at)
+    SELECT letter_id, id, life, attempt, type, queue, tags, reason, worker_id,
+           (SELECT w.version FROM workers w WHERE w.id = worker_id),
+           {SHORT_ERROR}, {SEARCH}, clock_timestamp()
     FROM moved WHERE letter_id IS NOT NULL
     ON CONFLICT (task_id, life) DO UPDATE
     SET id = excluded.id, attempts = excluded.attempts, reason = excluded.reason, worker_id = excluded.worker_id,
-        error = excluded.error, created_at = excluded.created_at, status = 'pending', resolved_at = NULL,
-        handled_at = NULL, noticed_at = NULL, fingerprint = NULL
+        worker_version = excluded.worker_version, error = excluded.error, search = excluded.search,
+        created_at = excluded.created_at, status = 'pending', resolved_at = NULL, resolved_by = NULL,
+        resolved_reason = NULL, operation_id = NULL, handled_at = NULL, noticed_at = NULL, fingerprint = NULL
+), kept AS (
+    INSERT INTO dead_letter_details (task_id, life, error, payload)
+    SELECT id, life, error::json, payload FROM moved WHERE letter_id IS NOT NULL
+    ON CONFLICT (task_id, life) DO UPDATE
+    SET error = excluded.error, payload = excluded.payload, executions = NULL
 ), counted AS (
     INSERT INTO stat_deltas (n, queue, type, origin, target)
     SELECT count(*), queue, type, 'running', status FROM moved GROUP BY queue, type, status

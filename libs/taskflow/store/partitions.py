@@ -1,4 +1,4 @@
-"""Ranges of ids: tasks, executions, logs and events live in partitions of seven days, made ahead and on demand.
+"""Ranges of ids: what belongs to a task lives in partitions of seven days by its id, made ahead and on demand.
 
 `CREATE ... LIKE` and `ATTACH` take no lock that stops inserts, where `CREATE ... PARTITION OF` would.
 """
@@ -14,7 +14,7 @@ from taskflow.kit.ids import first_id_at, id_time
 if TYPE_CHECKING:
     from taskflow.store.connect import Conn  # `taskflow migrate` is installed without what it measures with
 
-TABLES = ("tasks", "executions", "task_logs", "task_events")
+TABLES = ("tasks", "executions", "task_logs", "task_events", "dead_letter_details")
 RANGE = timedelta(days=7)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCK = 0x7461736B  # one maker of ranges at a time
@@ -40,7 +40,7 @@ async def ensure_ranges(conn: Conn, moments: Iterable[datetime]) -> int:
     """Make the ranges that hold ids made at `moments`, where they are missing. Returns how many were made."""
     made = 0
     for start in sorted({range_start(moment) for moment in moments}):
-        if await conn.fetchval(HAS_RANGE, _name("task_events", start)):
+        if await conn.fetchval(HAS_RANGE, _name(TABLES[-1], start)):
             continue
         async with conn.transaction():
             await conn.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
@@ -69,8 +69,9 @@ WHERE i.inhparent = $1::regclass ORDER BY c.relname"""
 async def drop_empty_ranges(conn: Conn, before: datetime) -> int:
     """Drop ranges that ended before `before` and hold no task any more, in all tables together.
 
-    A range lives and dies in all four tables at once: the executions of a task must always find theirs. The lock that
-    a drop needs is waited for only briefly; what cannot be had now is dropped another time.
+    A range lives and dies in all tables at once: the executions of a task must always find theirs, and dead letters may
+    be kept longer than tasks. The lock that a drop needs is waited for only briefly; what cannot be had now is dropped
+    another time.
     """
     dropped = 0
     for start in await range_starts(conn):
@@ -89,7 +90,9 @@ async def _drop_if_empty(conn: Conn, day: str) -> int:
     async with conn.transaction():
         await conn.execute("SET LOCAL lock_timeout = '200ms'")
         await conn.execute(f"LOCK TABLE tasks_{day} IN ACCESS EXCLUSIVE MODE")
-        if await conn.fetchval(f"SELECT EXISTS (SELECT FROM tasks_{day})"):
+        if await conn.fetchval(
+            f"SELECT EXISTS (SELECT FROM tasks_{day}) OR EXISTS (SELECT FROM dead_letter_details_{day})"
+        ):
             return 0
         await conn.execute("DROP TABLE " + ", ".join(f"{table}_{day}" for table in TABLES))
     return 1

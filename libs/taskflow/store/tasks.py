@@ -214,20 +214,23 @@ SELECT {_COLUMNS}, payload, result FROM tasks WHERE id = ANY($1::uuid[])"""
 READ_STATUSES = """-- store.tasks.read_statuses
 SELECT id, status, seq FROM tasks WHERE id = ANY($1::uuid[])"""
 
-# $1 status[]  $2 type[]  $3 queue[]  $4 lane[]  $5 tags (all of them)  $6 first id  $7 end id (exclusive)  $8 limit
-# $9 with payload  $10 with result  $11 created after  $12 created before; an empty list or a null does not narrow
-LIST_TASKS = f"""-- store.tasks.list_tasks
-SELECT {_COLUMNS}, CASE WHEN $9 THEN payload END AS payload, CASE WHEN $10 THEN result END AS result
-FROM tasks
-WHERE id >= $6 AND id < $7
+# $1 status[]  $2 type[]  $3 queue[]  $4 lane[]  $5 tags (all of them)  $6 first id  $7 end id (exclusive)
+# $8 created after  $9 created before; an empty list or a null does not narrow
+MATCH = """id >= $6 AND id < $7
   AND (cardinality($1::text[]) = 0 OR status = ANY($1))
   AND (cardinality($2::text[]) = 0 OR type = ANY($2))
   AND (cardinality($3::text[]) = 0 OR queue = ANY($3))
   AND (cardinality($4::smallint[]) = 0 OR lane = ANY($4))
   AND (cardinality($5::text[]) = 0 OR tags @> $5)
-  AND ($11::timestamptz IS NULL OR created_at > $11) AND ($12::timestamptz IS NULL OR created_at < $12)
+  AND ($8::timestamptz IS NULL OR created_at > $8) AND ($9::timestamptz IS NULL OR created_at < $9)"""
+
+# $10 limit  $11 with payload  $12 with result
+LIST_TASKS = f"""-- store.tasks.list_tasks
+SELECT {_COLUMNS}, CASE WHEN $11 THEN payload END AS payload, CASE WHEN $12 THEN result END AS result
+FROM tasks
+WHERE {MATCH}
 ORDER BY id DESC
-LIMIT $8"""
+LIMIT $10"""
 
 _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 _LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -251,23 +254,22 @@ async def list_tasks(
     conn: Conn, filters: TaskFilters, *, limit: int, before: str | None, payload: bool, result: bool
 ) -> list[Task]:
     """Newest first, `limit` at most, older than `before`. What is not asked for stays behind."""
-    first, end = _bounds(filters, before)
-    records = await conn.fetch(
-        LIST_TASKS,
+    records = await conn.fetch(LIST_TASKS, *matching(filters, before), limit, payload, result)
+    return [wire.task(row) for row in records]
+
+
+def matching(filters: TaskFilters, before: str | None = None) -> tuple[object, ...]:
+    """The parameters of `MATCH`."""
+    return (
         list(filters.statuses),
         list(filters.types),
         list(filters.queues),
         list(filters.lanes),
         list(filters.tags),
-        first,
-        end,
-        limit,
-        payload,
-        result,
+        *_bounds(filters, before),
         filters.created_after,
         filters.created_before,
     )
-    return [wire.task(row) for row in records]
 
 
 def _bounds(filters: TaskFilters, before: str | None) -> tuple[str, str]:

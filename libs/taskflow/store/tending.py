@@ -173,9 +173,32 @@ WITH old AS (
 )
 SELECT count(*) FROM gone"""
 
-# $1 keep for (seconds)
+# $1 keep for (seconds)  $2 limit
 PRUNE_LETTERS = """-- store.tending.prune_letters
-DELETE FROM dead_letters WHERE status <> 'pending' AND resolved_at < now() - $1 * interval '1 second'"""
+WITH old AS (
+    SELECT id, task_id, life FROM dead_letters
+    WHERE status <> 'pending' AND resolved_at < now() - $1 * interval '1 second'
+    ORDER BY resolved_at LIMIT $2 FOR UPDATE SKIP LOCKED
+), details AS (
+    DELETE FROM dead_letter_details x USING old WHERE x.task_id = old.task_id AND x.life = old.life
+), gone AS (
+    DELETE FROM dead_letters d USING old WHERE d.id = old.id RETURNING d.id
+)
+SELECT count(*) FROM gone"""
+
+# $1 keep for (seconds)
+PRUNE_OPERATIONS = """-- store.tending.prune_operations
+WITH gone AS (
+    DELETE FROM operations WHERE finished_at < now() - $1 * interval '1 second' RETURNING id
+)
+DELETE FROM operation_pages p USING gone WHERE p.operation_id = gone.id"""
+
+# $1 keep for (seconds)  $2 limit
+PRUNE_AUDIT = """-- store.tending.prune_audit
+WITH old AS (
+    SELECT id FROM audit_events ORDER BY id LIMIT $2
+)
+DELETE FROM audit_events a USING old WHERE a.id = old.id AND a.at < now() - $1 * interval '1 second'"""
 
 PRUNE_KEYS = """-- store.tending.prune_keys
 DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"""
@@ -190,8 +213,15 @@ async def prune_tasks(conn: Conn, *, before_id: str, keep_seconds: float, limit:
     return count
 
 
-async def prune_rest(conn: Conn, *, keep_letters_seconds: float) -> None:
-    """Delete resolved dead letters, idempotency keys of yesterday and workers long gone."""
-    await conn.execute(PRUNE_LETTERS, keep_letters_seconds)
+async def prune_letters(conn: Conn, *, keep_seconds: float, limit: int) -> int:
+    """Delete old dead letters that were resolved, with their details. Returns how many went."""
+    count: int = await conn.fetchval(PRUNE_LETTERS, keep_seconds, limit)
+    return count
+
+
+async def prune_rest(conn: Conn, *, keep_letters_seconds: float, limit: int) -> None:
+    """Delete old operations and audit events, idempotency keys of yesterday and workers long gone."""
+    await conn.execute(PRUNE_OPERATIONS, keep_letters_seconds)
+    await conn.execute(PRUNE_AUDIT, keep_letters_seconds, limit)
     await conn.execute(PRUNE_KEYS)
     await conn.execute(PRUNE_WORKERS)

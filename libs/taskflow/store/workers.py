@@ -85,6 +85,11 @@ WITH dead AS (
 SELECT id FROM dead
 UNION ALL SELECT g.id FROM unnest($1::uuid[]) AS g(id) WHERE NOT EXISTS (SELECT FROM workers w WHERE w.id = g.id)"""
 
+# A write like that of a beat, of one worker's row, which changes nothing: it needs room on the same pages, a transaction
+# id and a commit on disk. An UPDATE of no row, or a read, succeeds where a beat does not.
+TOUCH = """-- store.workers.touch
+UPDATE workers SET seen_at = seen_at WHERE id = (SELECT id FROM workers ORDER BY id LIMIT 1)"""
+
 # $1 id
 DRAIN = """-- store.workers.drain
 UPDATE workers SET drain = true WHERE id = $1 AND lease_until > now() RETURNING id"""
@@ -125,6 +130,11 @@ async def end(conn: Conn, worker_id: str) -> None:
 async def pronounce_dead(conn: Conn, ids: Sequence[str]) -> set[str]:
     """Which of these workers have no live lease; from now on they cannot renew it."""
     return {str(row["id"]) for row in await conn.fetch(PRONOUNCE_DEAD, sorted(ids))}
+
+
+async def touch(conn: Conn) -> None:
+    """Fail if no worker could renew its lease now. Where no worker is known, nobody could anyhow."""
+    await conn.execute(TOUCH)
 
 
 async def drain(conn: Conn, worker_id: str) -> bool:

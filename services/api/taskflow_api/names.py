@@ -43,6 +43,17 @@ SUBMIT_SYNONYMS = {
     "retry_policy": "retry",
     "idempotency_key": "the header Idempotency-Key",
 }
+BULK_SYNONYMS = {
+    "filters": "filter",
+    "where": "filter",
+    "rate": "rate_per_second",
+    "rate_limit": "rate_per_second",
+    "max": "limit",
+    "count": "limit",
+    "preview": "dry_run",
+    "comment": "reason",
+    "note": "reason",
+}
 QUERY_SYNONYMS = {
     "state": "status",
     "states": "status",

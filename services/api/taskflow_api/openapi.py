@@ -14,6 +14,7 @@ from taskflow_api.problems import PROBLEM_JSON
 from taskflow_api.queries import VALUES_MAX, Parameter, ecma
 from taskflow_api.replies import JSON, Reply
 from taskflow_api.routes import OPERATIONS
+from taskflow_api.routes.operations import BULK_BODIES
 from taskflow_api.schemas import components, ref
 
 PATH = "/schema/openapi.json"
@@ -21,12 +22,13 @@ _EVERY_PROBLEM = (400, 422, 500, 503)
 _TAGS = {
     "Tasks": "What callers ask for, and what becomes of it",
     "Dead letters": "Tasks that were given up",
-    "Operations": "Queues, workers and types",
+    "Operations on many": "Replay, discard, cancel and retry in bulk",
+    "Operations": "Queues, workers and types; who did what",
     "Health": "Probes",
 }
 _HEADERS: dict[str, Any] = {
     "X-Request-Id": {"description": "Names this call in logs", "schema": {"type": "string"}},
-    "Location": {"description": "Where the task is", "required": True, "schema": {"type": "string"}},
+    "Location": {"description": "Where what was made is", "required": True, "schema": {"type": "string"}},
     "Link": {"description": 'The next page, rel="next"', "schema": {"type": "string"}},
     "Idempotent-Replayed": {"description": "The key was used before", "schema": {"const": "true"}},
     "Retry-After": {
@@ -59,7 +61,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
-        "components": {"schemas": components(), "headers": _HEADERS},
+        "components": {"schemas": components(BULK_BODIES), "headers": _HEADERS},
     }
 
 

@@ -28,6 +28,7 @@ ID_PATTERN = r"\A[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-
 PATHS = {
     "task_id": (re.compile(ID_PATTERN), "The task's id"),
     "dead_letter_id": (re.compile(ID_PATTERN), "The dead letter's id"),
+    "operation_id": (re.compile(ID_PATTERN), "The operation's id"),
     "worker_id": (re.compile(ID_PATTERN), "The worker's id"),
     "queue": (re.compile(QUEUE_PATTERN), "The queue's name"),
     "type": (re.compile(TYPE_PATTERN), "The type's name"),

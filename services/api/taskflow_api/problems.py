@@ -38,6 +38,7 @@ STATUSES: dict[type[TaskflowError], int] = {
     errors.TaskFinished: 409,
     errors.TaskNotRetryable: 409,
     errors.AlreadyReplayed: 409,
+    errors.OperationFinished: 409,
     errors.TooLarge: 413,
     errors.NotJson: 415,
     errors.Invalid: 422,

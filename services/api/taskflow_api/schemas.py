@@ -12,11 +12,14 @@ from typing import Any
 import msgspec
 
 from taskflow.domain.attempt import ExecutionStatus
-from taskflow.domain.dead_letter import DeadLetter, LetterGroup
+from taskflow.domain.dead_letter import DeadLetter, DeadLetterDetail, FailedTry, LetterGroup
 from taskflow.domain.errors import Problem
+from taskflow.domain.operation import AuditEvent, Operation, OperationDetail
 from taskflow.domain.task import Accepted, Execution, LogLine, Task, TaskEvent
 from taskflow.domain.transitions import Status
 from taskflow.domain.views import Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo
+from taskflow_api.bodies import REASON_CHARS_MAX
+from taskflow_api.bulk import CanaryBody
 from taskflow_api.problems import STATUSES, ProblemDetails
 from taskflow_api.queries import ecma
 from taskflow_api.submission import BATCH_ITEMS_MAX, Batch, Item, Submission
@@ -25,9 +28,9 @@ Schema = dict[str, Any]
 
 _OUTPUTS = (
     Task, Execution, LogLine, TaskEvent, DeadLetter, LetterGroup, Explanation, Stats, QueueInfo, WorkerInfo,
-    TypeInfo, Accepted,
+    TypeInfo, Accepted, DeadLetterDetail, FailedTry, Operation, OperationDetail, AuditEvent,
 )  # fmt: skip
-_INPUTS = (Submission, Item, Batch)
+_INPUTS = (Submission, Item, Batch, CanaryBody)
 _LISTS = (
     "Execution",
     "LogLine",
@@ -37,9 +40,18 @@ _LISTS = (
     "QueueInfo",
     "WorkerInfo",
     "TypeInfo",
+    "Operation",
+    "AuditEvent",
 )
 _TEXT: Schema = {"type": "string"}
 _ANY_OBJECT: Schema = {"type": "object", "additionalProperties": True}
+_REASON: Schema = {
+    "type": ["string", "null"],
+    "minLength": 1,
+    "maxLength": REASON_CHARS_MAX,
+    "pattern": r"^[^\x00]*$",
+    "description": "Why: for the audit log and the task's history",
+}
 
 
 def ref(name: str) -> Schema:
@@ -47,12 +59,12 @@ def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def components() -> dict[str, Schema]:
-    """Every shape by name."""
+def components(bulk: dict[str, Schema]) -> dict[str, Schema]:
+    """Every shape by name; `bulk` are those of the bodies of bulk calls."""
     kinds = [*_OUTPUTS, *_INPUTS, ProblemDetails, Problem]
     _, found = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     schemas: dict[str, Schema] = _ecma(found)
-    for name in (*(kind.__name__ for kind in _OUTPUTS), "Blocker", "DayCount"):
+    for name in (*(kind.__name__ for kind in _OUTPUTS), "Blocker", "DayCount", "Canary"):
         # What we write bears every member; a default there is for our own making of it.
         schemas[name]["required"] = sorted(schemas[name]["properties"])
     _put_right(schemas)
@@ -61,7 +73,7 @@ def components() -> dict[str, Schema]:
     schemas["TaskItem"]["title"] = "TaskItem"
     schemas["TaskList"] = _list_of("TaskItem")
     schemas |= {f"{name}List": _list_of(name) for name in _LISTS}
-    return schemas | _own_shapes()
+    return schemas | _own_shapes() | bulk
 
 
 def _put_right(schemas: dict[str, Schema]) -> None:
@@ -83,11 +95,26 @@ def _put_right(schemas: dict[str, Schema]) -> None:
         "status": {"type": "string", "enum": sorted(ExecutionStatus)},
         "error": error,
     }
-    schemas["DeadLetter"]["properties"] |= {
-        "error": error,
-        "id": _id("Its id"),
-        "task_id": _id("Its task's id"),
+    for name in ("DeadLetter", "DeadLetterDetail"):
+        schemas[name]["properties"] |= {
+            "error": error,
+            "id": _id("Its id"),
+            "task_id": _id("Its task's id"),
+        }
+    schemas["DeadLetterDetail"]["properties"] |= {
+        "payload": {"description": "The payload of that life, byte for byte"},
+        "executions": {
+            "anyOf": [{"type": "array", "items": ref("FailedTry")}, {"type": "null"}],
+            "description": "Null until the dlq-consumer has handled the letter",
+        },
     }
+    schemas["FailedTry"]["properties"] |= {
+        "status": {"type": "string", "enum": sorted(ExecutionStatus)},
+        "error": error,
+    }
+    for name in ("Operation", "OperationDetail"):
+        schemas[name]["properties"] |= {"id": _id("Its id"), "filter": _ANY_OBJECT}
+    schemas["AuditEvent"]["properties"] |= {"id": _id("Its id"), "data": _ANY_OBJECT}
     schemas["LetterGroup"]["properties"] |= {"error": error}
     schemas["Accepted"]["properties"] |= {"id": _id("The task's id"), "status": status}
     schemas["ProblemDetails"]["properties"]["code"] = {
@@ -128,14 +155,27 @@ def _own_shapes() -> dict[str, Schema]:
         ),
         "Replay": {
             "type": ["object", "null"],
-            "properties": {"payload": {"description": "Replaces the payload"}},
+            "properties": {"payload": {"description": "Replaces the payload"}, "reason": _REASON},
             "additionalProperties": False,
         },
+        "WithReason": {
+            "type": ["object", "null"],
+            "properties": {"reason": _REASON},
+            "additionalProperties": False,
+        },
+        "LetterPreview": _preview("DeadLetter"),
+        "TaskPreview": _preview("TaskItem"),
         "Switched": _object({"name": _TEXT, "paused": {"type": "boolean"}}),
         "Draining": _object({"id": _id("The worker's id"), "status": {"const": "draining"}}),
         "Liveness": _object({"status": {"const": "ok"}}),
         "Readiness": _object({"status": {"const": "ok"}, "ready": {"const": True}}),
     }
+
+
+def _preview(name: str) -> Schema:
+    counts = {"type": "object", "additionalProperties": {"type": "integer"}}
+    sample = {"type": "array", "items": ref(name)}
+    return _object({"matched": {"type": "integer"}, "by_type": counts, "sample": sample})
 
 
 def _list_of(name: str) -> Schema:

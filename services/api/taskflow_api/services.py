@@ -9,6 +9,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from taskflow.engine.commands import Commands
     from taskflow.engine.health import Health
+    from taskflow.engine.operations import Operations
     from taskflow.engine.read import Reader
     from taskflow.engine.submit import Submitter
     from taskflow.engine.waiting import Waiters
@@ -21,4 +22,5 @@ class Services(Struct, frozen=True):
     reader: Reader
     waiters: Waiters
     commands: Commands
+    operations: Operations
     health: Health

@@ -11,6 +11,7 @@ from taskflow.engine.commands import Commands
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.health import Health
+from taskflow.engine.operations import Operations
 from taskflow.engine.read import Reader
 from taskflow.engine.settings import TaskDefaults
 from taskflow.engine.submit import Submitter
@@ -55,5 +56,6 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             reader=reader,
             waiters=waiters,
             commands=commands,
+            operations=Operations(database, bus),
             health=Health(database, bus),
         )

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from nats.js.api import ConsumerConfig
 from structlog.testing import capture_logs
-from tests.contract.bus.hands import bells
 from tests.support import leaks
 from tests.support.keyed_nats import KeyedNats, keyed_nats
 from tests.support.systems import ROOT
@@ -23,7 +22,7 @@ from taskflow.bus.connect import Bus
 from taskflow.bus.errors import BusAway
 from taskflow.bus.login import Login
 from taskflow.bus.nkey import BadSeed, key_pair, make_seed
-from taskflow.bus.publisher import ring
+from taskflow.bus.publisher import publish_notice
 from taskflow.bus.rights import Role
 from taskflow.bus.streams import ensure_dlq_consumer, ensure_streams, ensure_task_consumer
 from taskflow.bus.topology import Topology
@@ -34,24 +33,25 @@ NOBODY: set[Role] = set()
 # Every member of the topology that names subjects: who may publish there, who may subscribe.
 NAMED: dict[str, dict[str, tuple[set[Role], set[Role]]]] = {
     "task_subject": {
-        "tasks.critical": ({A, W, S}, NOBODY),
-        "tasks.low.mail": ({A, W, S}, NOBODY),
+        "tasks.critical": ({A, W, S, D}, NOBODY),
+        "tasks.low.mail": ({A, W, S, D}, NOBODY),
         "tasks.other": (NOBODY, NOBODY),
     },
-    "lane_subjects": {"tasks.normal": ({A, W, S}, NOBODY), "tasks.high.a-b_c": ({A, W, S}, NOBODY)},
+    "lane_subjects": {"tasks.normal": ({A, W, S, D}, NOBODY), "tasks.high.a-b_c": ({A, W, S, D}, NOBODY)},
     "dlq_subject": {"tasks.dlq": ({W, S}, NOBODY)},
-    "event_subject": {"events.7": ({A, W, S}, {A})},
-    "shard_subject": {"events.f": ({A, W, S}, {A})},
+    "event_subject": {"events.7": ({A, W, S, D}, {A})},
+    "shard_subject": {"events.f": ({A, W, S, D}, {A})},
     "shard_subjects": {
-        "events.0": ({A, W, S}, {A}),
+        "events.0": ({A, W, S, D}, {A}),
         "events.g": (NOBODY, NOBODY),
         "events.*": (NOBODY, NOBODY),
         "events.>": (NOBODY, NOBODY),
     },
     "control_subject": {
-        "control.cancel": ({A}, {W}),
-        "control.pause": ({A}, {W}),
+        "control.cancel": ({A, D}, {W}),
+        "control.pause": ({A, D}, {W}),
         "control.drain": ({A}, {W}),
+        "control.operation": ({A}, {D}),
         "control.stop": (NOBODY, NOBODY),
         "control.>": (NOBODY, NOBODY),
     },
@@ -169,19 +169,19 @@ async def test_a_denied_action_is_loud_and_stays_until_the_next_connection(serve
         async with server.bus(Role.DLQ_CONSUMER) as bus:
             assert bus.trouble is None
             with pytest.raises(BusAway):
-                await ring(bus, bells(1))
+                await publish_notice(bus, b"{}", "a:1")
             await wait_until(lambda: bus.denied, "it is denied")
-            assert bus.trouble == 'NATS denies: publish to "tasks.normal"'
+            assert bus.trouble == 'NATS denies: publish to "tasks.dlq"'
             for _ in range(3):
-                await bus.publish("tasks.normal", b"")
+                await bus.publish("tasks.dlq", b"")
                 await bus.client.flush()
-            assert bus.denied == ['publish to "tasks.normal"']
+            assert bus.denied == ['publish to "tasks.dlq"']
             await bus.client.force_reconnect()
             await wait_until(lambda: bus.connections == 2, "it is connected again")
             assert bus.trouble is None
     loud = [line for line in logs if line["log_level"] == "error"]
     assert [(line["event"], line["action"], line["role"]) for line in loud] == [
-        ("nats.action_denied", 'publish to "tasks.normal"', "dlq-consumer")
+        ("nats.action_denied", 'publish to "tasks.dlq"', "dlq-consumer")
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import asyncpg
 from tests.contract.store.statements import STATEMENTS
 
-BIG = ("tasks", "executions", "task_logs", "task_events")
+BIG = ("tasks", "executions", "task_logs", "task_events", "dead_letter_details")
 Plan = dict[str, Any]
 
 

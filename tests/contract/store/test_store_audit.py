@@ -74,7 +74,7 @@ async def test_two_lives_may_both_succeed(conn: asyncpg.Connection) -> None:
     await conn.execute(
         "UPDATE tasks SET status = 'cancelled' WHERE id = $1", task.id
     )  # or it could not be replayed
-    await commands.retry_tasks(conn, [task.id], actor="ann")
+    await commands.retry_tasks(conn, [task.id], commands.By("ann"))
     await world.end(conn, await world.claim(conn, task.worker_id, [task.id]), world.DONE)
     assert await found(conn) == {}
 
@@ -157,7 +157,7 @@ async def test_a_task_that_is_replayed_meanwhile_gets_no_letter(
     await conn.execute("DELETE FROM dead_letters")
     other = await connect()
     async with conn.transaction():
-        await commands.retry_tasks(conn, [task_id], actor="ann")
+        await commands.retry_tasks(conn, [task_id], commands.By("ann"))
         writing = asyncio.create_task(mend.write_letters(other, [task_id], poison_losses_max=3))
         done, _ = await asyncio.wait([writing], timeout=0.3)
         assert not done
@@ -193,8 +193,8 @@ async def test_parked_tasks_that_somebody_serves(conn: asyncpg.Connection) -> No
 
 async def test_tries_left_open(conn: asyncpg.Connection) -> None:
     cancelled, replayed, closed = await world.run(conn, 3)
-    await commands.cancel_tasks(conn, [cancelled.id, replayed.id, closed.id], actor="ann")
-    await commands.retry_tasks(conn, [replayed.id], actor="ann")
+    await commands.cancel_tasks(conn, [cancelled.id, replayed.id, closed.id], commands.By("ann"))
+    await commands.retry_tasks(conn, [replayed.id], commands.By("ann"))
     await conn.execute("UPDATE executions SET status = 'cancelled' WHERE task_id = $1", closed.id)
     assert await audit.open_tries(conn, open_seconds=60) == []
     await conn.execute(

@@ -14,8 +14,7 @@ from tests.support.waiting import wait_until
 from taskflow.domain.transitions import LIVE, Status
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
-from taskflow.store.commands import cancel_tasks, retry_tasks
-from taskflow.store.dead_letters import discard_letter
+from taskflow.store.commands import By, cancel_tasks, discard_letters, replay_letters, retry_tasks
 from taskflow.store.history import Line, append_lines
 
 
@@ -34,7 +33,7 @@ async def in_status(conn: asyncpg.Connection, status: Status) -> str:
     elif status is Status.RETRYING:
         await world.end(conn, [task], FAILED)
     elif status is Status.CANCELLED:
-        await cancel_tasks(conn, [task.id], actor="x")
+        await cancel_tasks(conn, [task.id], By("x"))
     elif status is Status.EXPIRED:
         await conn.execute("UPDATE tasks SET status = 'expired', finished_at = now() WHERE id = $1", task.id)
     return task.id
@@ -44,7 +43,7 @@ async def in_status(conn: asyncpg.Connection, status: Status) -> str:
 async def test_cancel_ends_what_is_live(conn: asyncpg.Connection, status: Status) -> None:
     task_id = await in_status(conn, status)
     before = await world.row(conn, task_id)
-    commands = await cancel_tasks(conn, [task_id], actor="someone")
+    commands = await cancel_tasks(conn, [task_id], By("someone"))
     after = await world.row(conn, task_id)
     if status not in LIVE:
         assert (commands, after) == ([], before)
@@ -57,14 +56,14 @@ async def test_cancel_ends_what_is_live(conn: asyncpg.Connection, status: Status
     event = await conn.fetchrow("SELECT seq, status, data FROM task_events ORDER BY seq DESC")
     assert event is not None
     assert (event["seq"], event["status"]) == (after["seq"], "cancelled")
-    assert event["data"] == f'{{"by" : "someone", "from" : "{status}"}}'
+    assert event["data"] == f'{{"by":"someone","from":"{status}"}}'
 
 
 @pytest.mark.parametrize("status", list(Status))
 async def test_retry_queues_what_may_be_queued(conn: asyncpg.Connection, status: Status) -> None:
     task_id = await in_status(conn, status)
     before = await world.row(conn, task_id)
-    commands = await retry_tasks(conn, [task_id], actor="someone")
+    commands = await retry_tasks(conn, [task_id], By("someone"))
     after = await world.row(conn, task_id)
     if status in {Status.QUEUED, Status.RUNNING, Status.COMPLETED}:
         assert (commands, after) == ([], before)
@@ -83,7 +82,7 @@ async def test_a_new_life_begins_clean(conn: asyncpg.Connection) -> None:
     [task] = await world.run(conn, expires_at=now().replace(year=2037), payload='{"a":1}', max_attempts=1)
     await append_lines(conn, [Line(task.id, task.number, task.worker_id, now(), None, "half", 0.5)])
     await world.end(conn, [task], LOST)
-    await retry_tasks(conn, [task.id], actor="x")
+    await retry_tasks(conn, [task.id], By("x"))
     row = await world.row(conn, task.id)
     assert (row["life"], row["attempt"], row["losses"], row["snoozes"], row["number"]) == (2, 0, 0, 0, 1)
     for column in ("result", "error", "started_at", "finished_at", "due_at", "run_at", "expires_at", "worker_id",
@@ -98,7 +97,7 @@ async def test_a_new_life_begins_clean(conn: asyncpg.Connection) -> None:
 async def test_of_many_parallel_retries_one_counts(conn: asyncpg.Connection, connect: Connect) -> None:
     ids = await world.bury(conn, 20)
     lines = [await connect() for _ in range(6)]
-    done = await asyncio.gather(*(retry_tasks(line, ids, actor=str(n)) for n, line in enumerate(lines)))
+    done = await asyncio.gather(*(retry_tasks(line, ids, By(str(n))) for n, line in enumerate(lines)))
     assert sorted(command.moved.id for commands in done for command in commands) == ids
     assert {r["life"] for r in await conn.fetch("SELECT life FROM tasks")} == {2}
 
@@ -110,7 +109,7 @@ async def test_cancel_and_claim_race_to_one_winner_by_version(
     for _ in range(15):
         ids = await world.submit(conn, 20)
         won, cancelled = await asyncio.gather(
-            world.claim(conn, worker, ids), cancel_tasks(other, ids, actor="x")
+            world.claim(conn, worker, ids), cancel_tasks(other, ids, By("x"))
         )
         running = {task.id for task in won}
         assert {c.moved.id for c in cancelled} == set(ids)
@@ -128,7 +127,7 @@ async def test_cancel_and_record_race_to_one_winner(conn: asyncpg.Connection, co
         tasks = await world.run(conn, 20)
         ids = [task.id for task in tasks]
         recorded, cancelled = await asyncio.gather(
-            world.end(conn, tasks, DONE), cancel_tasks(other, ids, actor="x")
+            world.end(conn, tasks, DONE), cancel_tasks(other, ids, By("x"))
         )
         assert sorted([*recorded, *(c.moved.id for c in cancelled)]) == sorted(ids)
         for task in tasks:
@@ -141,18 +140,18 @@ async def test_cancel_and_record_race_to_one_winner(conn: asyncpg.Connection, co
 async def test_a_replay_by_letter_needs_the_letter_of_this_life(conn: asyncpg.Connection) -> None:
     [task_id] = await world.bury(conn)
     letter = str(await conn.fetchval("SELECT id FROM dead_letters"))
-    assert await retry_tasks(conn, [task_id], actor="x", letter_id=new_id()) == []
-    [command] = await retry_tasks(conn, [task_id], actor="x", letter_id=letter, payload='{"mended":1e400}')
+    assert await replay_letters(conn, [new_id()], By("x")) == []
+    [command] = await replay_letters(conn, [letter], By("x"), '{"mended":1e400}')
     assert command.new_life
     assert (await world.row(conn, task_id))["payload"] == '{"mended":1e400}'
     assert await conn.fetchval("SELECT status FROM dead_letters") == "replayed"
     assert await conn.fetchval("SELECT resolved_at IS NOT NULL FROM dead_letters")
-    assert await retry_tasks(conn, [task_id], actor="x", letter_id=letter) == []
+    assert await replay_letters(conn, [letter], By("x")) == []
 
 
 async def test_a_retry_by_task_marks_its_pending_letter(conn: asyncpg.Connection) -> None:
     one, other = await world.bury(conn, 2)
-    await retry_tasks(conn, [one], actor="x")
+    await retry_tasks(conn, [one], By("x"))
     letters = await conn.fetch("SELECT task_id, status FROM dead_letters")
     assert {str(r["task_id"]): r["status"] for r in letters} == {one: "replayed", other: "pending"}
 
@@ -163,8 +162,8 @@ async def test_parallel_replays_of_one_letter_are_one(conn: asyncpg.Connection, 
         letter = str(await conn.fetchval("SELECT id FROM dead_letters WHERE task_id = $1", task_id))
         lines = [await connect() for _ in range(2)]
         by_letter, by_task = await asyncio.gather(
-            retry_tasks(lines[0], [task_id], actor="l", letter_id=letter),
-            retry_tasks(lines[1], [task_id], actor="t"),
+            replay_letters(lines[0], [letter], By("l")),
+            retry_tasks(lines[1], [task_id], By("t")),
         )
         assert len(by_letter) + len(by_task) == 1
         assert (await world.row(conn, task_id))["life"] == 2
@@ -180,7 +179,7 @@ async def test_a_retry_that_waited_for_the_failure_marks_its_letter_too(
     other = await connect()
     async with conn.transaction():
         await world.end(conn, [task], world.PERMANENT)
-        retry = asyncio.create_task(retry_tasks(other, [task.id], actor="x"))
+        retry = asyncio.create_task(retry_tasks(other, [task.id], By("x")))
         await wait_until(lambda: _waits_for_a_lock(conn), "the retry waits")
     assert [command.new_life for command in await retry] == [True]
     letter = await conn.fetchrow("SELECT life, status FROM dead_letters")
@@ -201,12 +200,12 @@ async def test_a_discard_and_a_replay_of_one_letter_are_one(
         [task_id] = await world.bury(conn)
         letter = str(await conn.fetchval("SELECT id FROM dead_letters WHERE task_id = $1", task_id))
         replayed, discarded = await asyncio.gather(
-            retry_tasks(conn, [task_id], actor="l", letter_id=letter), discard_letter(other, letter)
+            replay_letters(conn, [letter], By("l")), discard_letters(other, [letter], By("d"))
         )
-        assert len(replayed) + (discarded is not None) == 1
+        assert len(replayed) + len(discarded) == 1
         assert await world.status(conn, task_id) == ("queued" if replayed else "failed")
 
 
 async def test_unknown_ids_are_no_matter(conn: asyncpg.Connection) -> None:
-    assert await cancel_tasks(conn, [new_id()], actor="x") == []
-    assert await retry_tasks(conn, [], actor="x") == []
+    assert await cancel_tasks(conn, [new_id()], By("x")) == []
+    assert await retry_tasks(conn, [], By("x")) == []

@@ -34,9 +34,9 @@ class Asked(NamedTuple):
     pages_max: int
 
 
-def _asked(worker: str, queued: list[str], running: list[str]) -> dict[str, Asked]:
+def _asked(worker: str, queued: list[str], running: list[str], letters: list[str]) -> dict[str, Asked]:
     """The hot statements for 100 queued or 100 running tasks (of this worker), or for a page of 100."""
-    me, waiting, held = f"'{worker}'", _ids(queued), _ids(running)
+    me, waiting, held, buried = f"'{worker}'", _ids(queued), _ids(running), _ids(letters)
     return {
         "store.tasks.insert_alike": Asked(_alike(me), 2_000),
         "store.tasks.insert_tasks": Asked(_various(me), 2_000),
@@ -53,6 +53,11 @@ def _asked(worker: str, queued: list[str], running: list[str]) -> dict[str, Aske
         "store.tending.look": Asked("", 200),
         "store.tending.turn_tasks": Asked(f"{ROWS}", 2_500),
         "store.tending.read_claims": Asked(f"{me}, {held}, 'running'", 1_000),
+        "store.commands.lock_letters": Asked(buried, 1_500),
+        "store.commands.replay_letters": Asked(
+            f"{buried}, 'ann', NULL, NULL, NULL, 'pending', 'failed'", 5_500
+        ),
+        "store.dead_letters.read_letters": Asked(f"{buried}, true", 2_500),
         "store.workers.beat": Asked(f"{me}, 15, 200", 900),
     }
 
@@ -118,6 +123,7 @@ async def _measured(url: str) -> Costs:
             workers[0],
             await _tasks(early, workers[0], "queued"),
             await _tasks(early, workers[0], "running"),
+            await _letters(early),
         )
         touched = {KEPT: await _touched(early, asked), FULL: await _by_another(database, asked)}
         await analyse(early)
@@ -145,6 +151,13 @@ async def _tasks(conn: asyncpg.Connection, worker: str, status: str) -> list[str
         "SELECT id::text FROM tasks WHERE status = $1 AND coalesce(worker_id, $2) = $2 ORDER BY md5(id::text) LIMIT $3",
         status, worker, ROWS,
     )  # fmt: skip
+    assert len(rows) == ROWS
+    return [row["id"] for row in rows]
+
+
+async def _letters(conn: asyncpg.Connection) -> list[str]:
+    """Some ids of letters."""
+    rows = await conn.fetch("SELECT id::text FROM dead_letters ORDER BY id LIMIT $1", ROWS)
     assert len(rows) == ROWS
     return [row["id"] for row in rows]
 
@@ -194,7 +207,7 @@ async def _touched(conn: asyncpg.Connection, asked: Mapping[str, Asked]) -> dict
     return found
 
 
-HOT = tuple(_asked("", [], []))
+HOT = tuple(_asked("", [], [], []))
 
 
 @pytest.mark.parametrize("stage", STAGES)

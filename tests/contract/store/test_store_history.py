@@ -13,7 +13,7 @@ from tests.contract.store.world import DONE, FAILED, LOST
 from taskflow.domain.task import Claimed, TaskEvent
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
-from taskflow.store.commands import cancel_tasks, retry_tasks
+from taskflow.store.commands import By, cancel_tasks, retry_tasks
 from taskflow.store.history import Line, append_lines, read_executions, read_logs, read_timeline, task_exists
 from taskflow.store.tending import turn_tasks
 
@@ -44,11 +44,11 @@ async def test_the_whole_story_of_a_task(conn: asyncpg.Connection) -> None:
     await turn_tasks(conn, 10)
     [two] = await world.claim(conn, worker, [task_id])
     await world.end(conn, [two], FAILED)
-    await retry_tasks(conn, [task_id], actor="someone")
+    await retry_tasks(conn, [task_id], By("someone"))
     [three] = await world.claim(conn, worker, [task_id])
     await world.end(conn, [three], LOST)
     assert len(await world.claim(conn, worker, [task_id])) == 1
-    await cancel_tasks(conn, [task_id], actor="someone")
+    await cancel_tasks(conn, [task_id], By("someone"))
 
     events = await told(conn, task_id)
     assert [(e.event, e.status) for e in events] == [

@@ -16,6 +16,9 @@ from taskflow.domain.filters import LetterFilters
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
 from taskflow.store import dead_letters
+from taskflow.store.commands import By, discard_letters, replay_letters, retry_tasks
+from taskflow.store.dead_letters import Stamp
+from taskflow.store.history import read_timeline
 
 
 async def failed(conn: asyncpg.Connection, message: str, count: int = 1, **fields: object) -> list[str]:
@@ -61,7 +64,7 @@ async def test_a_letter_reads_as_it_was_written(conn: asyncpg.Connection) -> Non
 async def test_groups_count_by_fingerprint_the_largest_first(conn: asyncpg.Connection) -> None:
     a, b = await failed(conn, "a", 3), await failed(conn, "b", 5)
     await failed(conn, "c")
-    await dead_letters.stamp_letters(conn, dict.fromkeys(a, "aaaa") | dict.fromkeys(b, "bbbb"))
+    await dead_letters.stamp_letters(conn, dict.fromkeys(a, Stamp("aaaa")) | dict.fromkeys(b, Stamp("bbbb")))
     groups = await dead_letters.group_letters(conn, LetterFilters(), limit=10)
     assert [(g.fingerprint, g.count) for g in groups] == [("bbbb", 5), ("aaaa", 3), (None, 1)]
     assert groups[0].example_id == b[-1]
@@ -72,8 +75,10 @@ async def test_groups_count_by_fingerprint_the_largest_first(conn: asyncpg.Conne
 
 async def test_the_first_stamp_stays(conn: asyncpg.Connection) -> None:
     ids = await failed(conn, "a", 2)
-    assert await dead_letters.stamp_letters(conn, {ids[0]: "first"}) == {ids[0]}
-    assert await dead_letters.stamp_letters(conn, dict.fromkeys([*ids, new_id()], "second")) == {ids[1]}
+    assert await dead_letters.stamp_letters(conn, {ids[0]: Stamp("first")}) == {ids[0]}
+    assert await dead_letters.stamp_letters(conn, dict.fromkeys([*ids, new_id()], Stamp("second"))) == {
+        ids[1]
+    }
     found = await dead_letters.read_letters(conn, ids)
     assert [found[i].fingerprint for i in ids] == ["first", "second"]
     assert all(letter.handled_at for letter in found.values())
@@ -84,7 +89,7 @@ async def test_unhandled_letters_are_announced_again_at_intervals(
 ) -> None:
     ids = await failed(conn, "a", 5)
     handled = await failed(conn, "b")
-    await dead_letters.stamp_letters(conn, {handled[0]: "f"})
+    await dead_letters.stamp_letters(conn, {handled[0]: Stamp("f")})
 
     async def unhandled(line: asyncpg.Connection, limit: int = 10) -> list[str]:
         notices = await dead_letters.unhandled_letters(line, older_than_seconds=30, limit=limit)
@@ -100,21 +105,69 @@ async def test_unhandled_letters_are_announced_again_at_intervals(
 
 async def test_a_letter_is_discarded_once(conn: asyncpg.Connection) -> None:
     [letter_id] = await failed(conn, "a")
-    letter = await dead_letters.discard_letter(conn, letter_id)
-    assert letter is not None
+    assert await discard_letters(conn, [letter_id, new_id()], By("ann", "a duplicate")) == [letter_id]
+    letter = (await dead_letters.read_letters(conn, [letter_id]))[letter_id]
     assert (letter.status, letter.resolved_at is not None) == ("discarded", True)
-    assert await dead_letters.discard_letter(conn, letter_id) is None
-    assert await dead_letters.discard_letter(conn, new_id()) is None
+    assert (letter.resolved_by, letter.resolved_reason) == ("ann", "a duplicate")
+    assert await discard_letters(conn, [letter_id], By("bob")) == []
     assert await world.status(conn, letter.task_id) == "failed"
+    timeline = await read_timeline(conn, letter.task_id, after=0, limit=100)
+    assert timeline is not None
+    last = timeline.events(0)[-1]
+    assert (last.event, last.status) == ("task", "failed")
+    told = msgspec.json.decode(last.data)
+    assert (told["by"], told["dead_letter"], told["reason"]) == ("ann", "discarded", "a duplicate")
 
 
 async def test_each_life_can_leave_a_letter(conn: asyncpg.Connection) -> None:
-    from taskflow.store.commands import retry_tasks
-
     [first] = await failed(conn, "a")
     task_id = (await dead_letters.read_letters(conn, [first]))[first].task_id
-    await retry_tasks(conn, [task_id], actor="x")
+    await retry_tasks(conn, [task_id], By("x"))
     again = await world.claim(conn, await world.start_worker(conn), [task_id])
     await world.end(conn, again, world.PERMANENT)
     letters = await dead_letters.list_letters(conn, LetterFilters(), limit=9, before=None)
     assert [(x.life, x.status) for x in letters] == [(2, "pending"), (1, "replayed")]
+
+
+async def test_a_letter_keeps_the_payload_of_its_life(conn: asyncpg.Connection) -> None:
+    [first] = await failed(conn, "a", payload='{"n": 1e400}')
+    task_id = (await dead_letters.read_letters(conn, [first]))[first].task_id
+    await replay_letters(conn, [first], By("ann"), '{"n": 2}')
+    await world.end(conn, await world.claim(conn, await world.start_worker(conn), [task_id]), world.PERMANENT)
+    [second, _] = await dead_letters.list_letters(conn, LetterFilters(), limit=9, before=None)
+    found = await dead_letters.read_letters(conn, [first, second.id])
+    assert (bytes(found[first].payload), bytes(found[second.id].payload)) == (b'{"n": 1e400}', b'{"n": 2}')
+    assert (found[first].previous_id, found[second.id].previous_id, second.previous_id) == (
+        None,
+        first,
+        first,
+    )
+
+
+async def test_a_letter_that_an_older_program_wrote_is_read_and_stamped_too(conn: asyncpg.Connection) -> None:
+    [letter_id] = await failed(conn, "a", payload="[1]")
+    await conn.execute("DELETE FROM dead_letter_details")
+    error = '{"type": "OSError", "message": "Disk is FULL", "traceback": "where"}'
+    await conn.execute("UPDATE dead_letters SET error = $1, search = NULL, worker_version = NULL", error)
+    listed = await dead_letters.list_letters(conn, LetterFilters(error="disk is full"), limit=9, before=None)
+    assert [letter.id for letter in listed] == [letter_id]
+    assert await dead_letters.stamp_letters(conn, {letter_id: Stamp("f")}) == {letter_id}
+    letter = (await dead_letters.read_letters(conn, [letter_id]))[letter_id]
+    assert bytes(letter.error) == error.encode()
+    assert bytes(letter.payload) == b"[1]"
+    assert bytes(letter.executions) == b"[]"
+
+
+async def test_of_very_many_tries_the_newest_are_kept(conn: asyncpg.Connection) -> None:
+    [task] = await world.run(conn, max_attempts=9)
+    for _ in range(3):
+        await world.end(conn, [task], world.RELEASED)
+        [task] = await world.claim(conn, await world.start_worker(conn, version="1.2"), [task.id])
+    [done] = (await world.end(conn, [task], world.PERMANENT)).values()
+    letter_id = str(done.letter_id)
+    tries = (await dead_letters.read_tries(conn, [letter_id], limit=2))[letter_id]
+    assert [(one.number, one.status, one.worker_version, one.host) for one in tries] == [
+        (3, "released", "1.2", "here"),
+        (4, "failed", "1.2", "here"),
+    ]
+    assert msgspec.json.decode(tries[1].error) == {"type": "ValueError", "message": "no"}

@@ -16,7 +16,7 @@ from taskflow.domain.decide import decide
 from taskflow.domain.task import Claimed
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
-from taskflow.store.commands import cancel_tasks
+from taskflow.store.commands import By, cancel_tasks
 from taskflow.store.errors import Unstorable, translated
 from taskflow.store.moves import Record, claim_tasks, close_executions, read_remainder, record_outcomes
 from taskflow.store.tasks import insert_tasks, read_tasks
@@ -254,7 +254,7 @@ async def test_one_bad_row_is_told_apart_from_its_batch(conn: asyncpg.Connection
 
 async def test_cancel_of_a_running_task_leaves_its_try_open_until_it_ends(conn: asyncpg.Connection) -> None:
     [task] = await world.run(conn)
-    [command] = await cancel_tasks(conn, [task.id], actor="someone")
+    [command] = await cancel_tasks(conn, [task.id], By("someone"))
     assert (command.origin, command.worker_id, command.moved.status) == (
         "running",
         task.worker_id,

@@ -23,10 +23,12 @@ from taskflow.store.connect import Database
 FIRST = "'00000000-0000-0000-0000-000000000000'"
 LAST = "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
 SOME = "<some id>"
+ALL_TASKS = f"'{{}}', '{{}}', '{{}}', '{{}}', '{{}}', {FIRST}, {LAST}, null, null"
 
 PKEY = {Scan("tasks", "tasks_pkey")}
 QUEUED, RUNNING = Scan("tasks", "tasks_queued"), Scan("tasks", "tasks_running")
 TRIES = Scan("executions", "executions_pkey")
+DETAILS = Scan("dead_letter_details", "dead_letter_details_pkey")
 HISTORY = {Scan(table, f"{table}_pkey") for table in ("executions", "task_logs", "task_events")}
 
 EXPECTED: dict[str, set[Scan]] = {
@@ -56,6 +58,15 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.commands.cancel_tasks": PKEY,
     "store.commands.lock_tasks": PKEY,
     "store.commands.retry_tasks": PKEY,
+    "store.commands.lock_letters": PKEY,
+    "store.commands.replay_letters": PKEY,
+    "store.commands.discard_letters": PKEY,
+    "store.dead_letters.read_letters": {*PKEY, DETAILS},
+    "store.dead_letters.read_tries": {TRIES},
+    "store.operations.take_tasks": PKEY,
+    "store.operations.preview_tasks": PKEY,
+    "store.steps.judge_canary": PKEY,
+    "store.tending.prune_letters": {DETAILS},
     "store.history.append_lines": PKEY,
     "store.history.read_executions": {*PKEY, Scan("executions", "executions_pkey")},
     "store.history.read_logs": {Scan("task_logs", "task_logs_pkey")},
@@ -72,14 +83,16 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.census.read_waiting": {QUEUED},
     "store.audit.open_tries": {*PKEY, Scan("executions", "executions_open")},
     "store.mend.write_letters": {*PKEY, TRIES},
-    "store.mend.resolve_letters": PKEY,
+    "store.mend.resolve_letters": {*PKEY, DETAILS},
     "store.mend.close_tries": {TRIES},
 }
 
 ARGUMENTS = {
     "store.audit.scan_tasks": f"{FIRST}, 10, 1",
     "store.tending.prune_tasks": f"1, 1, {LAST}",
-    "store.tasks.list_tasks": f"'{{}}', '{{}}', '{{}}', '{{}}', '{{}}', {FIRST}, {LAST}, 100, false, false, null, null",
+    "store.tasks.list_tasks": f"{ALL_TASKS}, 100, false, false",
+    "store.operations.take_tasks": f"{ALL_TASKS}, 100, {SOME}, true",
+    "store.operations.preview_tasks": f"{ALL_TASKS}, 100, 10",
     "store.history.read_executions": f"{SOME}, 'running'",
     "store.history.read_logs": f"{SOME}, 0, 10",
     "store.history.read_events": f"{SOME}, 0, 10",

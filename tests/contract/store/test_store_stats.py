@@ -16,7 +16,7 @@ from taskflow.domain.transitions import Status
 from taskflow.kit.clock import now
 from taskflow.kit.ids import first_id_at
 from taskflow.store import stats, tending
-from taskflow.store.commands import cancel_tasks, retry_tasks
+from taskflow.store.commands import By, cancel_tasks, retry_tasks
 
 STATUSES = set(Status)
 
@@ -49,8 +49,8 @@ async def test_every_kind_of_move_is_counted(conn: asyncpg.Connection) -> None:
     for outcome in (DONE, FAILED, LOST, PERMANENT, RELEASED):
         await world.end(conn, await world.run(conn, 4, type="echo"), outcome)
     failed = [str(r["id"]) for r in await conn.fetch("SELECT id FROM tasks WHERE status = 'failed'")]
-    await retry_tasks(conn, failed[:2], actor="x")
-    await cancel_tasks(conn, [late[1], failed[0]], actor="x")
+    await retry_tasks(conn, failed[:2], By("x"))
+    await cancel_tasks(conn, [late[1], failed[0]], By("x"))
     before = await check(conn)
     assert before["accepted"] == 25
     while await stats.fold(conn):
@@ -81,8 +81,8 @@ async def test_the_law_holds_while_everything_happens_at_once(
             some = dice.sample(ids, 20)
             won = await world.claim(line, worker, some)
             await world.end(line, won[:15], dice.choice([DONE, FAILED, LOST, PERMANENT, RELEASED]))
-            await cancel_tasks(line, dice.sample(ids, 5), actor="x")
-            await retry_tasks(line, dice.sample(ids, 5), actor="x")
+            await cancel_tasks(line, dice.sample(ids, 5), By("x"))
+            await retry_tasks(line, dice.sample(ids, 5), By("x"))
 
     async def folding(line: asyncpg.Connection) -> None:
         while not stop.is_set():

@@ -13,7 +13,7 @@ from tests.contract.store.world import DONE, ERROR, FAILED, LOST
 from taskflow.kit.clock import now
 from taskflow.kit.ids import first_id_at, new_id
 from taskflow.store import stats, tending, workers
-from taskflow.store.commands import cancel_tasks, retry_tasks
+from taskflow.store.commands import By, cancel_tasks, retry_tasks
 
 MARGIN = 15.0
 
@@ -74,7 +74,7 @@ async def test_a_look_sees_what_there_is_to_tend(conn: asyncpg.Connection) -> No
     assert seen == nothing._replace(running=True, deltas=True), (
         "while something runs, deltas are taken for granted"
     )
-    await cancel_tasks(conn, [tasks[0].id], actor="x")
+    await cancel_tasks(conn, [tasks[0].id], By("x"))
     await world.end(conn, tasks[1:], world.PERMANENT)
     await stats.fold(conn)
     seen = await tending.look(conn)
@@ -167,7 +167,7 @@ async def test_tries_of_cancelled_tasks_are_closed_when_their_worker_is_gone(
     conn: asyncpg.Connection,
 ) -> None:
     [gone], [here] = await world.run(conn), await world.run(conn)
-    await cancel_tasks(conn, [gone.id, here.id], actor="x")
+    await cancel_tasks(conn, [gone.id, here.id], By("x"))
     await world.end_lease(conn, gone.worker_id)
     await tending.close_orphaned(conn, ERROR, 10)
     assert await world.executions(conn, gone.id) == [(1, 1, 1, "cancelled", "cancelled")]
@@ -182,8 +182,8 @@ async def test_old_ended_tasks_go_with_their_history(conn: asyncpg.Connection) -
     await world.end(conn, [young], DONE)
     live = (await world.submit(conn))[0]
     pending, resolved = await world.bury(conn, 2)
-    await retry_tasks(conn, [resolved], actor="x")
-    await cancel_tasks(conn, [resolved], actor="x")
+    await retry_tasks(conn, [resolved], By("x"))
+    await cancel_tasks(conn, [resolved], By("x"))
     old = [*(task.id for task in done), pending, resolved]
     await conn.execute("UPDATE tasks SET finished_at = now() - interval '2 h' WHERE id = ANY($1)", old)
 
@@ -203,7 +203,7 @@ async def test_old_ended_tasks_go_with_their_history(conn: asyncpg.Connection) -
 
 async def test_the_rest_is_pruned_by_its_own_age(conn: asyncpg.Connection) -> None:
     one, other, pending = await world.bury(conn, 3)
-    await retry_tasks(conn, [one, other], actor="x")
+    await retry_tasks(conn, [one, other], By("x"))
     await conn.execute("UPDATE dead_letters SET resolved_at = now() - interval '2 h' WHERE task_id = $1", one)
     await conn.execute(
         "INSERT INTO idempotency_keys SELECT gen_random_uuid(), now() - h * interval '1 h', 'k' || h, '', '{}' "
@@ -211,7 +211,11 @@ async def test_the_rest_is_pruned_by_its_own_age(conn: asyncpg.Connection) -> No
     )
     await conn.execute("UPDATE workers SET lease_until = now() - interval '2 h'")
     live = await world.start_worker(conn)
-    await tending.prune_rest(conn, keep_letters_seconds=3_600)
+    assert await tending.prune_letters(conn, keep_seconds=3_600, limit=10) == 1
+    assert await tending.prune_letters(conn, keep_seconds=3_600, limit=10) == 0
+    await tending.prune_rest(conn, keep_letters_seconds=3_600, limit=10)
+    details = {str(r["task_id"]) for r in await conn.fetch("SELECT task_id FROM dead_letter_details")}
+    assert details == {other, pending}
     letters = {str(r["task_id"]) for r in await conn.fetch("SELECT task_id FROM dead_letters")}
     assert letters == {other, pending}
     assert [r["key"] for r in await conn.fetch("SELECT key FROM idempotency_keys")] == ["k1"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncpg
+import pytest
 from tests.contract.store import world
 
 from taskflow.kit.ids import new_id
 from taskflow.store import catalog, workers
 from taskflow.store.catalog import Declaration
+from taskflow.store.errors import DatabaseAway, translated
 from taskflow.store.probe import probe
 
 
@@ -56,14 +58,34 @@ async def test_a_worker_that_ended_is_gone_at_once(conn: asyncpg.Connection) -> 
     assert await world.claim(conn, worker, await world.submit(conn)) == []
 
 
+async def test_a_touch_writes_and_changes_nothing(conn: asyncpg.Connection) -> None:
+    await workers.touch(conn)  # of nobody
+    first, second = [await world.start_worker(conn) for _ in range(2)]
+    whole = "SELECT w, w.xmin::text FROM workers w WHERE id = $1"
+    before = await conn.fetchrow(whole, first), await conn.fetchrow(whole, second)
+    await workers.touch(conn)
+    after = await conn.fetchrow(whole, first), await conn.fetchrow(whole, second)
+    assert after[0]["w"] == before[0]["w"]
+    assert after[0]["xmin"] != before[0]["xmin"], "nothing was written"
+    assert after[1] == before[1]
+
+
+async def test_a_touch_fails_where_a_beat_does(conn: asyncpg.Connection) -> None:
+    worker = await world.start_worker(conn)
+    await conn.execute("SET default_transaction_read_only = on")
+    for write in (workers.touch(conn), workers.beat(conn, worker, 900, 0)):
+        with pytest.raises(DatabaseAway), translated():
+            await write
+
+
 async def test_drain_and_pauses_reach_the_beat(conn: asyncpg.Connection) -> None:
     worker = await world.start_worker(conn)
     await catalog.add_queues(conn, ["mail", "default"])
     await catalog.declare_types(conn, [Declaration("demo", None, None, None, None)])
     assert await catalog.set_queue_paused(conn, "mail", True)
-    assert await catalog.set_type_paused(conn, "demo", True)
+    assert await catalog.pause_type(conn, "demo", "ann", "broken")
     assert not await catalog.set_queue_paused(conn, "none", True)
-    assert not await catalog.set_type_paused(conn, "none", True)
+    assert not await catalog.pause_type(conn, "none", "ann", None)
     assert await workers.drain(conn, worker)
     assert not await workers.drain(conn, new_id())
     beat = await workers.beat(conn, worker, 900, 0)
@@ -84,11 +106,11 @@ async def test_pairs_that_are_served(conn: asyncpg.Connection) -> None:
 async def test_the_declaration_made_last_stands(conn: asyncpg.Connection) -> None:
     first = Declaration("demo", '{"type":"object"}', 60.0, 3, '{"strategy":"fixed"}')
     await catalog.declare_types(conn, [first, Declaration("a", None, None, None, None)])
-    await catalog.set_type_paused(conn, "demo", True)
+    await catalog.pause_type(conn, "demo", "ann", "broken")
     await catalog.declare_types(conn, [Declaration("demo", None, 5.0, None, None)])
     types = await catalog.read_types(conn)
     assert [tuple(t) for t in types] == [
-        ("a", None, None, None, None, False), ("demo", None, 5.0, None, None, True),
+        ("a", None, None, None, None, False, None, None), ("demo", None, 5.0, None, None, True, "ann", "broken"),
     ]  # fmt: skip
 
 

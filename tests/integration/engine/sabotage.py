@@ -65,7 +65,7 @@ async def orphan_letters(conn: asyncpg.Connection) -> None:
 async def leave_tries_open(conn: asyncpg.Connection) -> None:
     tasks = await world.run(conn, 2)
     ids = [task.id for task in tasks]
-    await commands.cancel_tasks(conn, ids, actor="ann")
+    await commands.cancel_tasks(conn, ids, commands.By("ann"))
     await conn.execute(f"UPDATE tasks SET finished_at = now() - {HOUR} WHERE id = ANY($1)", ids)
 
 

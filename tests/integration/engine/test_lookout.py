@@ -96,23 +96,28 @@ async def test_only_a_look_of_late_lets_a_duty_rest(
     assert (await duty(), len(ran)) == (True, 2), "what was seen is too old"
 
 
-async def test_a_rescuer_that_rested_rescues_at_once(
+async def test_a_rescuer_that_rested_rescues_before_a_fresh_lease_is_over(
     conn: asyncpg.Connection, line: Line, dispatcher: Dispatcher
 ) -> None:
     """Its pauses for want of work are no pauses after which leases may have run out unseen."""
-    idle = True
+    idle, lease = True, 1.5
     rescuer = Rescuer(
-        line, dispatcher, lease_seconds=0.6, handler_grace=0, poison_losses_max=3, none_run=lambda: idle
+        line, dispatcher, lease_seconds=lease, handler_grace=0, poison_losses_max=3, none_run=lambda: idle
     )
     began = time.monotonic()
 
     async def rested() -> bool:
         await rescuer.run_once()
-        return time.monotonic() - began > 1.2
+        return time.monotonic() - began > lease * 1.5
 
-    await wait_until(rested, "two leases are over")
+    await wait_until(rested, "its own start is over")
     [lost] = await world.run(conn)
     await world.end_lease(conn, lost.worker_id)
-    idle = False
-    await rescuer.run_once()
-    assert await world.status(conn, lost.id) == "queued"
+    idle, began = False, time.monotonic()
+
+    async def rescued() -> bool:
+        await rescuer.run_once()
+        return await world.status(conn, lost.id) == "queued"
+
+    await wait_until(rescued, "it is rescued")
+    assert lease * 2 / 3 <= time.monotonic() - began < lease

@@ -27,7 +27,7 @@ from taskflow.engine.record import Recorder
 from taskflow.engine.rescue import Rescuer
 from taskflow.kit.clock import now
 from taskflow.kit.metrics import REGISTRY
-from taskflow.store.commands import cancel_tasks
+from taskflow.store.commands import By, cancel_tasks
 from taskflow.store.connect import Database, Line
 from taskflow.store.partitions import range_start, range_starts
 
@@ -103,7 +103,7 @@ async def test_the_path_of_a_task_is_counted_and_measured(
             assert 0 <= task.waited_seconds < 60
         await recorder.finish(tasks[0], Succeeded("1"))
         await recorder.finish(tasks[1], Failed(ERROR, permanent=True))
-        assert await cancel_tasks(conn, [tasks[2].id], actor="test")
+        assert await cancel_tasks(conn, [tasks[2].id], By("test"))
         await recorder.finish(tasks[2], Cancelled())
         assert of("attempts_total", **kind, outcome="succeeded") == 1
         assert of("attempts_total", **kind, outcome="failed") == 1

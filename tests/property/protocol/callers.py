@@ -50,6 +50,7 @@ def cancels(scope: Scope, world: World) -> Iterator[Step]:
     "taskflow.engine.commands.Commands.retry",
     "taskflow.engine.commands.Commands.replay_letter",
     "taskflow.store.commands.RETRY_TASKS",
+    "taskflow.store.commands.REPLAY_LETTERS",
 )
 def replays(scope: Scope, world: World) -> Iterator[Step]:
     """A task that is over gets its next life."""
@@ -62,7 +63,7 @@ def replays(scope: Scope, world: World) -> Iterator[Step]:
             yield from ring(scope, world, begun, [task], step, unsent=_unsent, dies=("api crash", _dies))
 
 
-@stands_for("taskflow.engine.commands.Commands.discard_letter", "taskflow.store.dead_letters.DISCARD_LETTER")
+@stands_for("taskflow.engine.commands.Commands.discard_letter", "taskflow.store.commands.DISCARD_LETTERS")
 def discards(scope: Scope, world: World) -> Iterator[Step]:
     """A pending letter is resolved without a replay."""
     if "discard" not in world.faults:

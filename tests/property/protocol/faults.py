@@ -159,18 +159,33 @@ def message_is_stranded(scope: Scope, world: World) -> Iterator[Step]:
 @stands_for("taskflow.engine.rescue.Rescuer._may_rescue", "taskflow.store.connect.Line.opened")
 def postgres_is_away(scope: Scope, world: World) -> Iterator[Step]:
     """PostgreSQL is away for longer than a lease: no lease could be renewed, every connection is new."""
-    if "outage" not in world.faults:
-        return
-    away = world.without_fault("outage")
+    if "outage" in world.faults:
+        away = _nothing_written(world.without_fault("outage"), holds_off=scope.rules.holds_off)
+        yield Step("PostgreSQL is AWAY for longer than a lease", FAULT, away)
+
+
+@stands_for(
+    "taskflow.engine.rescue.Rescuer._written", "taskflow.store.workers.TOUCH", "taskflow.store.workers.touch"
+)
+def writes_are_refused(scope: Scope, world: World) -> Iterator[Step]:
+    """PostgreSQL reads and refuses to write for longer than a lease (a full disk): connections stay."""
+    if "writes refused" in world.faults:
+        learns = scope.rules.holds_off and scope.rules.writes_before_rescue
+        refused = _nothing_written(world.without_fault("writes refused"), holds_off=learns)
+        yield Step("PostgreSQL REFUSES writes for longer than a lease", FAULT, refused)
+
+
+def _nothing_written(world: World, *, holds_off: bool) -> World:
+    """Leases ran out, claims were given back, a rescue under way could not go on."""
     for number, worker in enumerate(world.workers):
         changes: dict[str, object] = {"lease": Lease.OVER if worker.lease == Lease.LIVE else worker.lease}
         if worker.claim:
-            away = bus.hold(away, worker.claim.bell, Holder.WAITING)
+            world = bus.hold(world, worker.claim.bell, Holder.WAITING)
             changes["claim"] = None
-        away = away.with_worker(number, **changes)
-    for number, scheduler in enumerate(away.schedulers):
-        away = away.with_scheduler(number, found=NONE, holds_off=scope.rules.holds_off or scheduler.holds_off)
-    yield Step("PostgreSQL is AWAY for longer than a lease", FAULT, away)
+        world = world.with_worker(number, **changes)
+    for number, scheduler in enumerate(world.schedulers):
+        world = world.with_scheduler(number, found=NONE, holds_off=holds_off or scheduler.holds_off)
+    return world
 
 
 @stands_for("taskflow.engine.rescue.Rescuer")

@@ -66,7 +66,10 @@ def _of_leases_and_rescue() -> Iterator[Scenario]:
     yield _less("a claim without a live lease", NO_LEASE, MUTE, claims_by_live_lease=False)
     taken = "a task is taken from a worker with a live lease"
     yield _less("nobody is pronounced dead", taken, MUTE, pronounces_dead=False)
-    yield _less("no hold-off", "a try is lost though no worker died", AWAY, holds_off=False)
+    innocent = "a try is lost though no worker died"
+    yield _less("no hold-off", innocent, AWAY, holds_off=False)
+    refused = replace(AWAY, faults=("writes refused",))
+    yield _less("reads are taken for writes", innocent, refused, writes_before_rescue=False)
     yield _less("no late renewal", STARTS_OVER, AWAY, renews_late=False)
 
 

@@ -40,6 +40,8 @@ class Rules:
     closes_overdue_tries: bool = True
     """Tries of cancelled tasks are closed past their time also while their worker lives."""
     holds_off: bool = True
+    writes_before_rescue: bool = True
+    """Else what is refused to workers alone, their writes, begins no hold-off."""
     heals_by: str = "stamp in the doorbell"
     """Or "queued_at" (ringing again changes nothing in the row), or "time of the bus"."""
     above_ack_floor: bool = True

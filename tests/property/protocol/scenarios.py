@@ -10,15 +10,18 @@ from typing import NamedTuple
 from tests.property.protocol.rules import Rules, Scope
 
 FAULTS = (
-    "crash", "pause", "block", "drain", "mute", "outage", "claim answer lost", "record answer lost", "record dropped",
-    "ack lost", "published twice", "wipe", "strand", "api crash", "scheduler crash",
+    "crash", "pause", "block", "drain", "mute", "outage", "writes refused", "claim answer lost", "record answer lost",
+    "record dropped", "ack lost", "published twice", "wipe", "strand", "api crash", "scheduler crash",
 )  # fmt: skip
 USERS = ("cancel", "replay", "expire", "discard")
-MANY_STATES = frozenset({"pause", "block", "mute", "outage", "claim answer lost"})
+MANY_STATES = frozenset({"pause", "block", "mute", "outage", "writes refused", "claim answer lost"})
 """Beside another fault these are tried with handlers that succeed (losses and timeouts fail them often enough), or,
 where a task has to fail first, with one attempt."""
 
-ONE_ATTEMPT = ("crash", "pause", "drain", "mute", "outage", "claim answer lost", "record answer lost", "wipe")
+AWAY = ("outage", "writes refused")
+"""Faults of PostgreSQL alone: no task is lost."""
+
+ONE_ATTEMPT = ("crash", "pause", "drain", "mute", *AWAY, "claim answer lost", "record answer lost", "wipe")
 """Faults under which a handler with one attempt never starts twice. (A result that memory lost is none of them.)"""
 
 SMALL_PAIRS = (
@@ -60,7 +63,7 @@ def singles() -> Iterator[Scenario]:
     yield Scenario("no fault", Scope())
     for fault in (*FAULTS, *USERS):
         outcomes = ("ok",) if fault in MANY_STATES else ("ok", "fail")
-        yield Scenario(fault, Scope(faults=(fault,), outcomes=outcomes, nobody_dies=fault == "outage"))
+        yield Scenario(fault, Scope(faults=(fault,), outcomes=outcomes, nobody_dies=fault in AWAY))
 
 
 def one_attempt() -> Iterator[Scenario]:

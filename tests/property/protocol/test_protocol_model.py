@@ -21,11 +21,15 @@ NOT_MODELLED = {
     "store.tending.prune_keys": "idempotency keys",
     "store.tending.look": "tells which duties have nothing to do, from rows that are younger than what they act on",
     "store.commands.lock_tasks": "makes `retry_tasks` one step, as which it is modelled",
+    "store.commands.lock_letters": "the same for `replay_letters` and `discard_letters`",
+    "store.tending.prune_operations": "operations that have ended",
+    "store.tending.prune_audit": "the audit log",
     "store.workers.drain": "like being told to stop, but that the process stays",
     "store.workers.read_workers": "read by `served`",
     "store.dead_letters.list_letters": "a list",
     "store.dead_letters.group_letters": "a list",
     "store.dead_letters.read_letters": "read before they are stamped",
+    "store.dead_letters.read_tries": "read before they are stamped",
 }
 """Statements of these that the model leaves out, and why it may."""
 

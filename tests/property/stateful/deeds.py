@@ -140,7 +140,7 @@ def renew(world: World, who: int) -> Deed:
 def cancel(world: World, ids: Sequence[str]) -> Deed:
     """Several at once, as a bulk command does."""
     return Deed(
-        on_a_connection(world, lambda conn: commands.cancel_tasks(conn, list(ids), actor="test")),
+        on_a_connection(world, lambda conn: commands.cancel_tasks(conn, list(ids), commands.By("test"))),
         (only(ids, model.cancelled),),
     )
 
@@ -161,7 +161,7 @@ def replay(world: World, letter: tuple[str, int]) -> Deed:
     letter_id = world.books.letter_id(task_id, life)
     return _command(
         world, task_id, lambda task: model.replayed(task, life),
-        lambda: world.engines.commands.replay_letter(letter_id, None),
+        lambda: world.engines.commands.replay_letter(letter_id, None, None),
     )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def discard(world: World, letter: tuple[str, int]) -> Deed:
     letter_id = world.books.letter_id(task_id, life)
     return _command(
         world, task_id, lambda task: model.discarded(task, life),
-        lambda: world.engines.commands.discard_letter(letter_id),
+        lambda: world.engines.commands.discard_letter(letter_id, None),
     )  # fmt: skip
 
 

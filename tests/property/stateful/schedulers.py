@@ -91,7 +91,12 @@ def _pruning(world: World, limit: int) -> Act:
 
 def prune_rest(world: World) -> Deed:
     """A scheduler deletes resolved letters of long ago, and workers long gone."""
-    delete = on_a_connection(world, lambda conn: tending.prune_rest(conn, keep_letters_seconds=KEEP_SECONDS))
+
+    async def pruned(conn: Conn) -> None:
+        await tending.prune_letters(conn, keep_seconds=KEEP_SECONDS, limit=1_000)
+        await tending.prune_rest(conn, keep_letters_seconds=KEEP_SECONDS, limit=1_000)
+
+    delete = on_a_connection(world, pruned)
 
     async def act() -> None:
         await delete()

@@ -110,11 +110,13 @@ def replayed(task: State, life: int) -> State:
 
 
 def discarded(task: State, life: int) -> State:
-    """An operator lets the dead letter of that life be."""
-    letters = tuple(
-        _resolved(letter, "discarded") if letter.life == life else letter for letter in task.letters
-    )
-    return replace(task, letters=letters)
+    """An operator lets the dead letter of that life be: no move, but the history tells of it."""
+    letter = task.letter(life)
+    if letter is None or letter.status != "pending":
+        return task
+    letters = tuple(_resolved(one, "discarded") if one == letter else one for one in task.letters)
+    noted = replace(task, letters=letters, seq=task.seq + 1, told=(*task.told, task.status))
+    return _marked(noted)
 
 
 def parked(task: State) -> State:

@@ -53,6 +53,12 @@ def test_help_lists_the_commands() -> None:
         assert f"  {command} " in done.stdout
 
 
+def test_alone_it_shows_its_help() -> None:
+    done = taskflow()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == taskflow("--help").stdout
+
+
 def test_info_as_json() -> None:
     found = json.loads(taskflow("info", "--json").stdout)
     assert found["versions"]["python"] == sys.version.split()[0]

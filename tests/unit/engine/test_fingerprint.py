@@ -15,7 +15,8 @@ def letter(error: Any, name: str = "demo", **fields: Any) -> DeadLetter:
     kept: dict[str, Any] = {
         "id": "l", "task_id": "t", "life": 1, "queue": "default", "reason": "permanent", "status": "pending",
         "attempts": 1, "fingerprint": None, "worker_id": None, "created_at": "2026-11-22T00:00:00.000000Z",
-        "handled_at": None, "resolved_at": None,
+        "handled_at": None, "resolved_at": None, "tags": [], "worker_version": None, "previous_id": None,
+        "resolved_by": None, "resolved_reason": None, "operation_id": None,
     }  # fmt: skip
     raw = None if error is None else msgspec.Raw(msgspec.json.encode(error))
     return DeadLetter(type=name, error=raw, **(kept | fields))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from taskflow_api.bodies import refuse_body
+from taskflow_api.bodies import reason_of, refuse_body
 from taskflow_api.cursors import PAGING, bind, decode_cursor, encode_cursor, page, slice_after
-from taskflow_api.operation import Answer, Call, Operation
+from taskflow_api.operation import Answer, Body, Call, Operation
 from taskflow_api.replies import answer
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
+
+
+REASON = Body("WithReason", {"reason": "bad deploy of 14:02"}, required=False)
 
 
 def _lists(
@@ -34,8 +37,8 @@ def _switch(command: str, parameter: str, *, paused: bool) -> Callable[[Call], A
     """Pause or resume what the path names."""
 
     async def handle(call: Call) -> ASGIApp:
-        await refuse_body(call)
-        await getattr(call.services.commands, command)(call.path[parameter])
+        reason = await reason_of(call)
+        await getattr(call.services.commands, command)(call.path[parameter], reason)
         return answer({"name": call.path[parameter], "paused": paused})
 
     return handle
@@ -60,7 +63,9 @@ def _list(path: str, operation_id: str, schema: str, summary: str, handle: Any) 
     )
 
 
-def _command(path: str, operation_id: str, summary: str, handle: Any, done: Answer) -> Operation:
+def _command(
+    path: str, operation_id: str, summary: str, handle: Any, done: Answer, body: Body | None = REASON
+) -> Operation:
     return Operation(
         id=operation_id,
         method="POST",
@@ -68,6 +73,7 @@ def _command(path: str, operation_id: str, summary: str, handle: Any, done: Answ
         tag="Operations",
         summary=summary,
         handle=handle,
+        body=body,
         answers=(done,),
         problems=(404, 413, 415),
     )
@@ -109,6 +115,7 @@ OPERATIONS = (
         "Let a worker finish what it has and take nothing more",
         _drain,
         Answer(202, "Told; the worker knows within a second", "Draining"),
+        None,
     ),
     _list(
         "/api/v1/types",
