@@ -86,12 +86,13 @@ class Watch:
             most=limits.surge,
         )
         surging = {one: count for one, count in counts.items() if count >= limits.surge}
-        self._told |= dict.fromkeys(surging, moment)
-        return {
+        noted = {
             fingerprint: count
             for fingerprint, count in surging.items()
             if await self._noted(conn, fingerprint, count, stamped[fingerprint])
         }
+        self._told |= dict.fromkeys(surging, moment)  # only now: what could not be noted is tried again
+        return noted
 
     async def _noted(self, conn: Conn, fingerprint: str, count: int, letter: DeadLetter) -> bool:
         data = {
