@@ -174,10 +174,14 @@ def test_tasks_are_cancelled_and_retried_in_bulk(system: System) -> None:
 def test_overlapping_retries_of_tasks_touch_each_once(system: System, buried: Buried) -> None:
     ids = buried(20, "mails", {"path": "/nowhere"}, tags=["overlap"])
     body = {"filter": {"tag": "overlap"}, "rate_per_second": 10}
-    both = [system.post("/tasks/retry", body, expect=202) for _ in range(2)]
-    done = [
-        ended(system, one) for one in both
-    ]  # what the one has retried fails again before the other's turn
+    pid = system.facts()["pids"]["dlq_consumer"]
+    os.kill(pid, signal.SIGSTOP)  # both sets are taken before either acts
+    try:
+        both = [system.post("/tasks/retry", body, expect=202) for _ in range(2)]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    # What the one has retried fails again before the other's turn.
+    done = [ended(system, one) for one in both]
     assert sum(one["done"] for one in done) == 20
     assert {system.get(f"/tasks/{task_id}")["life"] for task_id in ids} == {2}
 
