@@ -227,7 +227,7 @@ class Crew:
         self._claimer.wake()
 
     def _registration(self) -> Registration:
-        return registration(self._identity.id, self._queues, self._runner.registry, self._slots.total)
+        return registration(self._identity, self._queues, self._runner.registry, self._slots.total)
 
     async def _tidy(self) -> None:
         accept = self._heart.lease_live and not self._stopping and not self._reconciler.draining

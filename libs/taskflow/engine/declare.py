@@ -8,18 +8,19 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
+from taskflow.engine.slots import Identity
 from taskflow.handlers.registry import Registry
 from taskflow.store.catalog import Declaration
 from taskflow.store.workers import Registration
 
 
-def registration(worker_id: str, queues: list[str], registry: Registry, slots: int) -> Registration:
+def registration(identity: Identity, queues: list[str], registry: Registry, slots: int) -> Registration:
     """The worker's own row."""
     return Registration(
-        id=worker_id,
+        id=identity.id,
         host=socket.gethostname(),
         pid=os.getpid(),
-        version=_package_version(),
+        version=identity.version,
         queues=queues,
         types=sorted(registry.types),
         slots=slots,
@@ -40,7 +41,8 @@ def declarations(registry: Registry) -> list[Declaration]:
     ]
 
 
-def _package_version() -> str:
+def package_version() -> str:
+    """TaskFlow's own."""
     try:
         return version("taskflow-platform")
     except PackageNotFoundError:

@@ -6,10 +6,11 @@ from taskflow.kit.ids import new_id
 
 
 class Identity:
-    """A worker's name, made at start; a worker whose lease was lost takes a new one."""
+    """A worker's name, made at start; a worker whose lease was lost takes a new one. And its code's version."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: str) -> None:
         self.id = new_id()
+        self.version = version
 
     def become(self, worker_id: str) -> None:
         """Be another worker from now on: one that is registered already."""

@@ -13,6 +13,7 @@ from taskflow.bus.connect import Bus
 from taskflow.bus.rights import Role
 from taskflow.domain.errors import Unavailable
 from taskflow.engine.crew import Crew, Limits, Parts
+from taskflow.engine.declare import package_version
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.lines import LineKeeper
 from taskflow.engine.record import Recorder
@@ -94,7 +95,7 @@ async def _opened(settings: Settings, registry: Registry, imports: list[str], st
         lines=await enter(lines),
         runner=await enter(runner),
         slots=slots,
-        identity=Identity(),
+        identity=Identity(settings.worker_version or package_version()),
         claim_line=await enter(Line(database)),
     )
 

@@ -10,6 +10,8 @@ from msgspec import Meta, field
 from taskflow.engine.settings import LeaseSettings
 from taskflow.kit.settings import Seconds, SettingsError
 
+VERSIONS = "1 to 100 visible ASCII characters without spaces"
+
 
 class Settings(LeaseSettings, frozen=True, kw_only=True):
     """What a worker reads from its environment."""
@@ -17,6 +19,7 @@ class Settings(LeaseSettings, frozen=True, kw_only=True):
     worker_concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 10
     worker_queues: list[str] = field(default_factory=lambda: ["default"])
     worker_imports: list[str] = field(default_factory=list)
+    worker_version: Annotated[str, Meta(pattern=r"^[!-~]{1,100}$", description=VERSIONS)] | None = None
     worker_poll_timeout: Annotated[Seconds, Meta(ge=0.1, le=300)] = 2.0
     worker_drain_timeout: Annotated[Seconds, Meta(ge=0)] = 30.0
     builtin_types: bool = True

@@ -21,6 +21,7 @@ def shared_system() -> Iterator[System]:
         "--workers", "1", "--import", "tests.support.letter_handlers",
         WORKER_BACKOFF_BASE="10ms", WORKER_BACKOFF_MAX="20ms", DEAD_LETTER_SURGE="20", DEAD_LETTER_SURGE_WINDOW="1m",
         BURIAL_LIMIT_BY_TYPE="breaks=30", BURIAL_WINDOW="1m", WORKER_LEASE="3s",
+        WORKER_VERSION="shop-41c2f0d",
     ) as found:  # fmt: skip
         yield found
     leaks.check_none_left(before)

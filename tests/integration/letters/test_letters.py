@@ -21,7 +21,7 @@ def test_a_letter_explains_itself(system: System, buried: Buried) -> None:
     assert letter["error"]["type"] == "LookupError"
     assert "in imports" in letter["error"]["traceback"]
     worker = system.get("/workers")["items"][0]
-    assert letter["worker_version"] == worker["version"]
+    assert letter["worker_version"] == worker["version"] == "shop-41c2f0d"
     first, second = letter["executions"]
     assert [one["number"] for one in (first, second)] == [1, 2]
     assert [one["attempt"] for one in (first, second)] == [1, 2]
