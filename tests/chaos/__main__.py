@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.chaos.cell import Cell, Scale, load_cells
 from tests.chaos.judge import Verdict
 from tests.chaos.suite import Suite
-from tests.support import leaks
+from tests.support import leaks, prometheus
 
 
 def main() -> int:
@@ -28,6 +28,7 @@ def main() -> int:
         for each in cells:
             print(f"{each.module:12} {each.name}")
         return 0
+    cells = _playable(cells, report=asked.report)
     asked.logs.mkdir(parents=True, exist_ok=True)
     leaks.mark_session()
     began = time.monotonic()
@@ -71,6 +72,20 @@ def _chosen(cells: list[Cell], parts: list[str]) -> list[Cell]:
     if not chosen:
         sys.exit(f"no cell is called {parts}")
     return chosen
+
+
+def _playable(cells: list[Cell], *, report: bool) -> list[Cell]:
+    """Those whose tools are here. A report leaves none out."""
+    playable = [each for each in cells if each.tool is None or prometheus.found(each.tool)]
+    without = {each.tool for each in cells if each not in playable}
+    if without and (report or not playable):
+        sys.exit(
+            f"expected {', '.join(map(str, without))} on the PATH or in PROMETHEUS_BIN, as cells need it"
+        )
+    for each in cells:
+        if each not in playable:
+            print(f"skip {each.name}: no {each.tool} here", flush=True)
+    return playable
 
 
 def _tell(verdict: Verdict) -> None:
