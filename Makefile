@@ -49,9 +49,9 @@ run: $(RUNS)  ## run the whole system on this machine; HTTP_PORT=8080, ARGS="--w
 
 test: setup lint types pytest  ## every check: lint, types, import contracts, all tests
 
-# All of them: two at once, files undivided, as many wait more than they work; each process has its own servers.
+# All of them: two at once (tests/conftest.py), files undivided, as many wait more than they work.
 pytest: setup  ## the tests alone; ARGS="tests/unit -k retry"
-	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadfile)
+	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n auto --dist loadfile)
 
 lint: setup  ## ruff and the import contracts
 	@$(BIN)/ruff check .

@@ -4,6 +4,7 @@ running.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,6 +17,11 @@ from taskflow.cli.dev import places
 
 # Before any test starts a process: all of them must inherit it.
 leaks.mark_session()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes of tests, each with servers of its own. One if NATS is given: two streams would overlap there."""
+    return 1 if os.environ.get("TASKFLOW_TEST_NATS_URL") else 2
 
 
 class BusNames(NamedTuple):
