@@ -13,6 +13,8 @@ from tests.chaos.cell import Scale
 from tests.chaos.stage import Stage, until
 from tests.support import prometheus
 
+from taskflow.cli.dev.places import free_port
+
 FASTER = 60
 WORKERS = 2
 _SECONDS = {"s": 1, "m": 60, "h": 3_600}
@@ -38,7 +40,7 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.first_port = prometheus.free_ports(WORKERS + 2)
+        self.first_port = free_port(count=WORKERS + 2)
         self._stack = ExitStack()
         self._running: prometheus.Prometheus | None = None
 

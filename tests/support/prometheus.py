@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ import pytest
 from tests.support.systems import ROOT, System, running_system
 from tests.support.waiting import wait_until_sync
 
-from taskflow.cli.dev.places import check_port, free_port
-from taskflow.kit.lifecycle import ProgramError
+from taskflow.cli.dev.places import free_port
 
 RULES = ROOT / "deployments/prometheus/alerts.yml"
 RULES_TEST = ROOT / "deployments/prometheus/alerts_test.yml"
@@ -84,23 +83,12 @@ class Prometheus:
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
 
-def free_ports(count: int) -> int:
-    """The first of so many ports in a row that nothing listens on just now."""
-    for _ in range(100):
-        first = free_port()
-        with suppress(ProgramError):
-            for port in range(first, first + count):
-                check_port("127.0.0.1", port)
-            return first
-    raise AssertionError(f"no {count} free ports in a row")
-
-
 @contextmanager
 def metered_system(
     *arguments: str, workers: int = 1, **settings: str
 ) -> Iterator[tuple[System, dict[str, list[str]]]]:
     """A running system all of whose processes tell their metrics; and where, by job."""
-    first = free_ports(workers + 2)
+    first = free_port(count=workers + 2)
     with running_system(*arguments, "--workers", str(workers), PROBE_PORT=str(first), **settings) as system:
         at = [f"127.0.0.1:{port}" for port in range(first, first + workers + 2)]
         api = system.facts()["api_url"].removeprefix("http://")

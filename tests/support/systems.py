@@ -147,7 +147,7 @@ def running_system(*arguments: str, **settings: str) -> Iterator[System]:
                 cwd=ROOT, stdout=out, stderr=log, env={**environment, **settings},
             )  # fmt: skip
         try:
-            wait_until_sync(lambda: _ready(folder, process), "the system is ready", 90)
+            _until_ready(folder, process)
             system = System(folder, process)
             try:
                 yield system
@@ -155,6 +155,14 @@ def running_system(*arguments: str, **settings: str) -> Iterator[System]:
                 system.http.close()
         finally:
             _end(process)
+
+
+def _until_ready(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    try:
+        wait_until_sync(lambda: _ready(folder, process), "the system is ready", 90)
+    except AssertionError as error:
+        error.add_note((folder / "log").read_text(errors="replace")[-4000:])
+        raise
 
 
 def _ready(folder: Path, process: subprocess.Popen[bytes]) -> bool:

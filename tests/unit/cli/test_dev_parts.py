@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,9 @@ async def test_lines_are_whole_whatever_the_pieces_and_endless_ones_are_cut() ->
     assert shown[-1] == "last"
     assert len(shown) == 5
     assert 64_000 < len(shown[3]) < 200_000
+
+
+CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def test_the_console_prefixes_lines_or_keeps_them_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,6 +75,15 @@ def test_ports() -> None:
     check_port("127.0.0.1", port)
     with pytest.raises(ProgramError, match="choose another --port"):
         check_port("no such host.invalid", port)
+    first = free_port(count=3)
+    with socket.create_server(("127.0.0.1", first + 2)), pytest.raises(ProgramError):
+        check_port("127.0.0.1", first + 2)
+
+
+@pytest.mark.skipif(not CONNECTIONS.exists(), reason="only Linux tells which ports connections get")
+def test_no_connection_takes_the_port_of_a_server_that_is_restarted() -> None:
+    lowest = int(CONNECTIONS.read_text().split()[0])
+    assert max(free_port() for _ in range(50)) < lowest
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import pwd
+import random
 import shutil
 import socket
 import stat
@@ -22,6 +23,9 @@ from taskflow.kit.lifecycle import ProgramError
 
 SOCKET_PATH_BYTES_MAX = 103
 """The longest path of a Unix socket on every system: macOS has 104 bytes with the zero, Linux 108."""
+
+PORTS = range(12_000, 30_000)
+"""Below those the kernel gives to connections, which could take the port of a server while it is restarted."""
 
 
 class Account(NamedTuple):
@@ -133,10 +137,15 @@ class DataFolder:
         (self.folder / "dev.json").unlink(missing_ok=True)
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing listens on just now."""
-    with _bound(host, 0) as listener:
-        return int(listener.getsockname()[1])
+def free_port(host: str = "127.0.0.1", count: int = 1) -> int:
+    """The first of `count` ports in a row that nothing listens on just now."""
+    for _ in range(100):
+        first = random.randrange(PORTS.start, PORTS.stop - count)
+        with suppress(ProgramError):
+            for port in range(first, first + count):
+                check_port(host, port)
+            return first
+    raise ProgramError(f"cannot listen on {host}: no free port found between {PORTS.start} and {PORTS.stop}")
 
 
 def check_port(host: str, port: int) -> None:
