@@ -1,6 +1,21 @@
 -- What the migrations lead to, for readers; the ranges of ids are made by taskflow.store.partitions.
 -- Written by scripts/dump_schema: do not edit.
 
+CREATE TABLE public.api_keys (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    revoked_reason text,
+    replaced_by uuid,
+    name text NOT NULL,
+    hint text NOT NULL,
+    scopes text[] NOT NULL,
+    hash bytea NOT NULL
+);
+
 CREATE TABLE public.audit_events (
     id uuid NOT NULL,
     at timestamp with time zone NOT NULL,
@@ -8,7 +23,11 @@ CREATE TABLE public.audit_events (
     action text NOT NULL,
     target text,
     reason text,
-    data json
+    data json,
+    user_id uuid,
+    key_id uuid,
+    address text,
+    request_id text
 );
 
 COMMENT ON TABLE public.audit_events IS 'Who did what to which thing, and why. What is done to one task also stands in its history.';
@@ -46,6 +65,7 @@ CREATE TABLE public.dead_letters (
     operation_id uuid,
     resolved_by text,
     resolved_reason text,
+    owner_id uuid,
     CONSTRAINT dead_letters_reason CHECK ((reason = ANY (ARRAY['attempts_exhausted'::text, 'permanent'::text, 'poison'::text]))),
     CONSTRAINT dead_letters_status CHECK ((status = ANY (ARRAY['pending'::text, 'replayed'::text, 'discarded'::text])))
 );
@@ -53,6 +73,8 @@ CREATE TABLE public.dead_letters (
 COMMENT ON COLUMN public.dead_letters.error IS 'Type and the beginning of the message; the whole is in dead_letter_details.';
 
 COMMENT ON COLUMN public.dead_letters.search IS 'Type and message of the error in lower case, 4,000 characters at most.';
+
+COMMENT ON COLUMN public.dead_letters.owner_id IS 'Its task''s. A letter that an older program wrote has it once it is stamped.';
 
 CREATE TABLE public.executions (
     task_id uuid NOT NULL,
@@ -120,6 +142,7 @@ CREATE TABLE public.operations (
     created_by text NOT NULL,
     reason text,
     filter json NOT NULL,
+    owner_id uuid,
     CONSTRAINT operations_action CHECK ((action = ANY (ARRAY['replay'::text, 'discard'::text, 'cancel'::text, 'retry'::text]))),
     CONSTRAINT operations_status CHECK ((status = ANY (ARRAY['running'::text, 'paused'::text, 'stopped'::text, 'done'::text])))
 );
@@ -128,11 +151,79 @@ COMMENT ON COLUMN public.operations.paced_at IS 'Up to this moment the rate is u
 
 COMMENT ON COLUMN public.operations.taken IS 'Items of the set whose turn has been: done, skipped or failed.';
 
+COMMENT ON COLUMN public.operations.owner_id IS 'Whose things alone it acts on; NULL: an admin''s, anybody''s.';
+
+CREATE TABLE public.owner_days (
+    owner_id uuid NOT NULL,
+    day date NOT NULL,
+    submitted bigint DEFAULT 0 NOT NULL,
+    completed bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.owner_totals (
+    owner_id uuid NOT NULL,
+    n bigint NOT NULL,
+    queue text NOT NULL,
+    type text NOT NULL,
+    status text NOT NULL
+);
+
+COMMENT ON TABLE public.owner_totals IS 'What stat_totals tells, by owner; the built-in one, who sees everything, left out.';
+
 CREATE TABLE public.queues (
     name text NOT NULL,
     paused boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+CREATE TABLE public.rate_limits (
+    subject text NOT NULL,
+    minutes integer[] DEFAULT '{}'::integer[] NOT NULL,
+    counts integer[] DEFAULT '{}'::integer[] NOT NULL
+);
+
+COMMENT ON TABLE public.rate_limits IS 'What was taken of a limit in each of the last 61 minutes (minutes since 1970).';
+
+CREATE TABLE public.refresh_tokens (
+    hash bytea NOT NULL,
+    session_id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    used_at timestamp with time zone
+);
+
+COMMENT ON COLUMN public.refresh_tokens.hash IS 'SHA-256; the token is shown once and not kept. So it is with API keys.';
+
+CREATE TABLE public.sessions (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    ended_reason text,
+    address text
+);
+
+COMMENT ON TABLE public.sessions IS 'Sign-ins: each is a family of refresh tokens, of which one is good at a time.';
+
+CREATE TABLE public.sign_in_failures (
+    subject text NOT NULL,
+    failures integer NOT NULL,
+    since timestamp with time zone NOT NULL,
+    locked_until timestamp with time zone
+);
+
+COMMENT ON TABLE public.sign_in_failures IS 'By account name, known or not, and by address: tries to sign in that have not succeeded.';
+
+CREATE TABLE public.signing_secrets (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    sealed bytea NOT NULL
+);
+
+COMMENT ON COLUMN public.signing_secrets.sealed IS 'Encrypted with a key that is derived from SECRET_KEY.';
 
 CREATE TABLE public.stat_days (
     day date NOT NULL,
@@ -149,7 +240,8 @@ CREATE TABLE public.stat_deltas (
     queue text NOT NULL,
     type text NOT NULL,
     origin text,
-    target text
+    target text,
+    owner_id uuid
 );
 
 CREATE TABLE public.stat_totals (
@@ -253,6 +345,24 @@ COMMENT ON COLUMN public.tasks.attempt IS 'Attempts of this life spent or under 
 
 COMMENT ON COLUMN public.tasks.lane IS '0 critical, 1 high, 2 normal, 3 low.';
 
+CREATE TABLE public.users (
+    id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    signed_in_at timestamp with time zone,
+    disabled_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    role text DEFAULT 'user'::text NOT NULL,
+    username text,
+    username_key text GENERATED ALWAYS AS (lower(username)) STORED,
+    email text,
+    email_key text GENERATED ALWAYS AS (lower(email)) STORED,
+    password_hash text,
+    CONSTRAINT users_named CHECK (((username IS NOT NULL) OR (email IS NOT NULL))),
+    CONSTRAINT users_role CHECK ((role = ANY (ARRAY['user'::text, 'admin'::text])))
+);
+
+COMMENT ON TABLE public.users IS 'Accounts. One that was deleted keeps its names until the janitor removes it.';
+
 CREATE TABLE public.workers (
     id uuid NOT NULL,
     started_at timestamp with time zone NOT NULL,
@@ -268,6 +378,12 @@ CREATE TABLE public.workers (
     queues text[] NOT NULL,
     types text[] NOT NULL
 );
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_hash UNIQUE (hash);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.audit_events
     ADD CONSTRAINT audit_events_pkey PRIMARY KEY (id);
@@ -293,8 +409,29 @@ ALTER TABLE ONLY public.operation_pages
 ALTER TABLE ONLY public.operations
     ADD CONSTRAINT operations_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.owner_days
+    ADD CONSTRAINT owner_days_pkey PRIMARY KEY (owner_id, day);
+
+ALTER TABLE ONLY public.owner_totals
+    ADD CONSTRAINT owner_totals_pkey PRIMARY KEY (owner_id, queue, type, status);
+
 ALTER TABLE ONLY public.queues
     ADD CONSTRAINT queues_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY public.rate_limits
+    ADD CONSTRAINT rate_limits_pkey PRIMARY KEY (subject);
+
+ALTER TABLE ONLY public.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (hash);
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.sign_in_failures
+    ADD CONSTRAINT sign_in_failures_pkey PRIMARY KEY (subject);
+
+ALTER TABLE ONLY public.signing_secrets
+    ADD CONSTRAINT signing_secrets_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.stat_days
     ADD CONSTRAINT stat_days_pkey PRIMARY KEY (day, queue, type);
@@ -314,12 +451,29 @@ ALTER TABLE ONLY public.task_types
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_email UNIQUE (email_key);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_username UNIQUE (username_key);
+
 ALTER TABLE ONLY public.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
+
+CREATE INDEX api_keys_user ON public.api_keys USING btree (user_id, id);
+
+CREATE INDEX audit_events_action ON public.audit_events USING btree (action, id);
+
+CREATE INDEX audit_events_actor ON public.audit_events USING btree (actor, id);
 
 CREATE INDEX audit_events_target ON public.audit_events USING btree (target, id);
 
 CREATE INDEX dead_letters_alike ON public.dead_letters USING btree (fingerprint, id);
+
+CREATE INDEX dead_letters_owned ON public.dead_letters USING btree (owner_id, id) WHERE (owner_id <> '00000000-0000-0000-0000-000000000000'::uuid);
 
 CREATE INDEX dead_letters_pending ON public.dead_letters USING btree (queue, reason) WHERE (status = 'pending'::text);
 
@@ -335,10 +489,32 @@ CREATE INDEX idempotency_keys_age ON public.idempotency_keys USING btree (create
 
 CREATE INDEX operations_open ON public.operations USING btree (id) WHERE (status = ANY (ARRAY['running'::text, 'paused'::text]));
 
+CREATE INDEX refresh_tokens_session ON public.refresh_tokens USING btree (session_id);
+
+CREATE INDEX sessions_expiry ON public.sessions USING btree (expires_at);
+
+CREATE INDEX sessions_user ON public.sessions USING btree (user_id);
+
+CREATE INDEX signing_secrets_user ON public.signing_secrets USING btree (user_id);
+
 CREATE INDEX tasks_due ON ONLY public.tasks USING btree (due_at) WHERE (status = ANY (ARRAY['scheduled'::text, 'retrying'::text]));
 
 CREATE INDEX tasks_expiring ON ONLY public.tasks USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (status = ANY (ARRAY['scheduled'::text, 'queued'::text, 'retrying'::text])));
 
+CREATE INDEX tasks_owned ON ONLY public.tasks USING btree (owner_id, id) WHERE (owner_id <> '00000000-0000-0000-0000-000000000000'::uuid);
+
 CREATE INDEX tasks_queued ON ONLY public.tasks USING btree (queue, lane, rung_at) WHERE (status = 'queued'::text);
 
 CREATE INDEX tasks_running ON ONLY public.tasks USING btree (worker_id) WHERE (status = 'running'::text);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES public.sessions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.signing_secrets
+    ADD CONSTRAINT signing_secrets_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;

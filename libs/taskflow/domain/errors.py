@@ -92,6 +92,24 @@ class BadHeader(TaskflowError):
     code = "bad_header"
 
 
+class Unauthenticated(TaskflowError):
+    """Credentials are missing, or not good."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(TaskflowError):
+    """These credentials do not allow this."""
+
+    code = "forbidden"
+
+
+class RegistrationClosed(TaskflowError):
+    """Accounts are made by admins here."""
+
+    code = "registration_closed"
+
+
 class NotFound(TaskflowError):
     """There is no such thing."""
 
@@ -120,6 +138,12 @@ class OperationFinished(TaskflowError):
     """The operation has ended."""
 
     code = "operation_finished"
+
+
+class NameTaken(TaskflowError):
+    """An account of this name exists."""
+
+    code = "name_taken"
 
 
 class TooLarge(TaskflowError):
@@ -156,6 +180,24 @@ class IdempotencyKeyReused(TaskflowError):
     """The idempotency key was used for another request."""
 
     code = "idempotency_key_reused"
+
+
+class QueueLimit(TaskflowError):
+    """Too many tasks of this account wait."""
+
+    code = "queue_limit"
+
+
+class RateLimited(TaskflowError):
+    """Too many requests."""
+
+    code = "rate_limited"
+
+
+class AccountLocked(TaskflowError):
+    """Too many failed tries to sign in."""
+
+    code = "account_locked"
 
 
 class Unavailable(TaskflowError):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from taskflow.domain.account import By
 from taskflow.domain.task import Time
 
 Action = Literal["replay", "discard", "cancel", "retry"]
@@ -35,8 +36,7 @@ class Plan(Struct, frozen=True):
     limit: int | None
     rate_per_second: float
     canary: CanaryPlan | None
-    actor: str
-    reason: str | None
+    by: By
 
 
 class Canary(Struct, frozen=True):
@@ -77,7 +77,11 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 
 class AuditEvent(Struct, frozen=True):
-    """Who did what to which thing, and why. `action` is `<kind of thing>.<what was done>`; `data` are its numbers."""
+    """Who did what to which thing, and why. `action` is `<kind of thing>.<what was done>`; `data` are its numbers.
+
+    `user_id` is the account that did it, `key_id` the API key it came with; `address` and `request_id` are the call's.
+    What a program did by itself has none of these.
+    """
 
     id: str
     at: Time
@@ -86,6 +90,10 @@ class AuditEvent(Struct, frozen=True):
     target: str | None
     reason: str | None
     data: Any
+    user_id: str | None
+    key_id: str | None
+    address: str | None
+    request_id: str | None
 
 
 class OperationDetail(Operation, frozen=True, kw_only=True):

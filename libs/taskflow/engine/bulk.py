@@ -22,7 +22,8 @@ from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.meters import OPERATION_ITEMS
 from taskflow.kit.logging import get_logger
 from taskflow.store import audit_log, commands, operations, steps
-from taskflow.store.commands import By, Commanded
+from taskflow.domain.account import By
+from taskflow.store.commands import Commanded
 from taskflow.store.connect import Conn, Line
 from taskflow.store.errors import Contention, Unstorable
 from taskflow.store.steps import Held, Items, Judged
@@ -116,7 +117,7 @@ async def _stepped(conn: Conn, operation_id: str, most: int) -> Step:
             return await _look_at_canary(conn, held)
         if held.taken >= operation.matched:
             await operations.turn(conn, operation_id, ("running",), "done", None)
-            await audit_log.write_audit(conn, ACTOR, "operation.done", operation_id, None, _sums(operation))
+            await audit_log.write_audit(conn, By(ACTOR), "operation.done", operation_id, _sums(operation))
             log.info("operation.done", operation_id=operation_id, action=operation.action, **_sums(operation))
             return Step(STEP_SECONDS)
         count = min(int(held.tokens + 1e-6), most)
@@ -179,7 +180,9 @@ async def _look_at_canary(conn: Conn, held: Held) -> Step:
         return Step(CANARY_SECONDS)
     said = _said(canary.replayed, canary.stop_if_failed, judged)
     word = "paused" if found == "unsure" else f"canary_{found}"
-    await audit_log.write_audit(conn, CANARY, f"operation.{word}", operation.id, said, judged._asdict())
+    await audit_log.write_audit(
+        conn, By(CANARY, said), f"operation.{word}", operation.id, judged._asdict()
+    )
     if found != "passed":
         status: OperationStatus = "paused" if found == "unsure" else "stopped"
         await operations.turn(conn, operation.id, ("running",), status, said)

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from taskflow.bus.announce import publish_control
 from taskflow.bus.connect import Bus
+from taskflow.domain.account import By
 from taskflow.domain.dead_letter import DeadLetter
 from taskflow.domain.errors import Unavailable
 from taskflow.engine.meters import count_surge, count_type_paused
@@ -104,7 +105,7 @@ class Watch:
         async with conn.transaction():
             return await audit_log.write_once(
                 conn,
-                "dlq-consumer",
+                By("dlq-consumer"),
                 "dead_letters.surge",
                 fingerprint,
                 data,
@@ -125,7 +126,7 @@ class Watch:
         async with conn.transaction():
             if not await catalog.pause_type(conn, name, ACTOR, reason):
                 return False
-            await audit_log.write_audit(conn, ACTOR, "type.paused", name, reason)
+            await audit_log.write_audit(conn, By(ACTOR, reason), "type.paused", name)
         log.error("type.paused", type=name, by=ACTOR, reason=reason)
         return True
 

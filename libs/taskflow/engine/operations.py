@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from taskflow.bus.announce import publish_control
 from taskflow.bus.connect import Bus
+from taskflow.domain.account import By
 from taskflow.domain.dead_letter import DeadLetterDetail
 from taskflow.domain.errors import Invalid, NotFound, OperationFinished, Overloaded, Problem, Unavailable
 from taskflow.domain.filters import AuditFilters, LetterFilters, OperationFilters
@@ -57,10 +58,8 @@ class Operations:
             )
             _refuse_too_many(matched)
             await operations.add(conn, operation_id, plan, matched)
-            await audit_log.write_audit(
-                conn, plan.actor, "operation.accepted", operation_id, plan.reason,
-                {"action": plan.action, "matched": matched},
-            )  # fmt: skip
+            told = {"action": plan.action, "matched": matched}
+            await audit_log.write_audit(conn, plan.by, "operation.accepted", operation_id, told)
             accepted = await _read(conn, operation_id)
         log.info("operation.accepted", operation_id=operation_id, action=plan.action, matched=matched)
         await self._tell()
@@ -104,14 +103,13 @@ class Operations:
             return await audit_log.list_audit(conn, filters, limit=limit, before=before)
 
     async def turn(
-        self, operation_id: str, status: OperationStatus, actor: str, reason: str | None
+        self, operation_id: str, status: OperationStatus, by: By
     ) -> Operation:
         """Pause (`paused`), resume (`running`) or stop an operation. One that is so already is answered as it is."""
         async with self._database.transaction() as conn:
-            turned = await operations.turn(conn, operation_id, _ORIGINS[status], status, reason)
+            turned = await operations.turn(conn, operation_id, _ORIGINS[status], status, by.reason)
             if turned is not None:
-                word = f"operation.{_WORDS[status]}"
-                await audit_log.write_audit(conn, actor, word, operation_id, reason)
+                await audit_log.write_audit(conn, by, f"operation.{_WORDS[status]}", operation_id)
             else:
                 turned = await _read(conn, operation_id)
                 if turned.status not in OPEN and turned.status != status:

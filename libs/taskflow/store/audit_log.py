@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from taskflow.domain.account import By
 from taskflow.domain.filters import AuditFilters
 from taskflow.domain.operation import AuditEvent
 from taskflow.kit.clock import rfc3339
@@ -12,10 +13,10 @@ from taskflow.kit.ids import new_id
 from taskflow.store.connect import Conn
 from taskflow.store.wire import Row, json_value, to_json
 
-# $1 id  $2 actor  $3 action  $4 target  $5 reason  $6 data
+# $1 id  $2 actor  $3 action  $4 target  $5 reason  $6 data  $7 user id  $8 key id  $9 address  $10 request id
 WRITE_AUDIT = """-- store.audit_log.write_audit
-INSERT INTO audit_events (id, at, actor, action, target, reason, data)
-VALUES ($1, clock_timestamp(), $2, $3, $4, $5, $6)"""
+INSERT INTO audit_events (id, at, actor, action, target, reason, data, user_id, key_id, address, request_id)
+VALUES ($1, clock_timestamp(), $2, $3, $4, $5, $6, $7, $8, $9, $10)"""
 
 # $1 target
 LOCK_TARGET = """-- store.audit_log.lock_target
@@ -28,7 +29,7 @@ SELECT EXISTS (SELECT FROM audit_events
 
 # $1 actor[]  $2 action[]  $3 target[]  $4 created after  $5 created before  $6 before id  $7 limit
 LIST_AUDIT = """-- store.audit_log.list_audit
-SELECT id, at, actor, action, target, reason, data FROM audit_events
+SELECT id, at, actor, action, target, reason, data, user_id, key_id, address, request_id FROM audit_events
 WHERE (cardinality($1::text[]) = 0 OR actor = ANY($1))
   AND (cardinality($2::text[]) = 0 OR action = ANY($2))
   AND (cardinality($3::text[]) = 0 OR target = ANY($3))
@@ -38,25 +39,32 @@ ORDER BY id DESC LIMIT $7"""
 
 
 async def write_audit(
-    conn: Conn,
-    actor: str,
-    action: str,
-    target: str | None,
-    reason: str | None = None,
-    data: Mapping[str, Any] | None = None,
+    conn: Conn, by: By, action: str, target: str | None, data: Mapping[str, Any] | None = None
 ) -> None:
     """Note a deed. Call it in the transaction that does it."""
-    await conn.execute(WRITE_AUDIT, new_id(), actor, action, target, reason, to_json(data or {}))
+    await conn.execute(
+        WRITE_AUDIT,
+        new_id(),
+        by.actor,
+        action,
+        target,
+        by.reason,
+        to_json(data or {}),
+        by.user_id,
+        by.key_id,
+        by.address,
+        by.request_id,
+    )
 
 
 async def write_once(
-    conn: Conn, actor: str, action: str, target: str, data: Mapping[str, Any], *, seconds: float
+    conn: Conn, by: By, action: str, target: str, data: Mapping[str, Any], *, seconds: float
 ) -> bool:
     """Note a deed unless the same was noted of this target so lately; whether it was. Call it in a transaction."""
     await conn.execute(LOCK_TARGET, target)
     if await conn.fetchval(TOLD_LATELY, action, target, seconds):
         return False
-    await write_audit(conn, actor, action, target, None, data)
+    await write_audit(conn, by, action, target, data)
     return True
 
 
@@ -86,4 +94,7 @@ def _event(row: Row) -> AuditEvent:
         row["target"],
         row["reason"],
         json_value(row["data"]),
+        *(str(row[name]) if row[name] else None for name in ("user_id", "key_id")),
+        row["address"],
+        row["request_id"],
     )

@@ -6,20 +6,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from msgspec import Struct
-
+from taskflow.domain.account import By
 from taskflow.domain.task import Moved
 from taskflow.domain.transitions import LIVE, REPLAYABLE
 from taskflow.store import wire
 from taskflow.store.connect import Conn
-
-
-class By(Struct, frozen=True):
-    """Who commands, and why; `operation_id` if an operation does it to many."""
-
-    actor: str
-    reason: str | None = None
-    operation_id: str | None = None
 
 
 class Commanded(NamedTuple):

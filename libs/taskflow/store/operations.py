@@ -53,13 +53,13 @@ WITH matched AS (
 ){_COUNT}"""
 
 # $1 id  $2 action  $3 filter  $4 limit  $5 rate  $6 canary first  $7 stop if failed  $8 wait seconds  $9 actor  $10 reason
-# $11 matched
+# $11 matched  $12 owner id
 ADD_OPERATION = """-- store.operations.add_operation
 INSERT INTO operations (id, action, filter, items_max, rate_per_second, canary_first, canary_stop_if_failed,
-                        canary_wait_seconds, canary_state, created_by, reason, matched, created_at, paced_at, status,
-                        finished_at)
+                        canary_wait_seconds, canary_state, created_by, reason, matched, owner_id, created_at,
+                        paced_at, status, finished_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $6::integer IS NOT NULL THEN 'replaying' END, $9, $10, $11,
-        clock_timestamp(), clock_timestamp() - interval '1 second' / $5::float8,
+        $12, clock_timestamp(), clock_timestamp() - interval '1 second' / $5::float8,
         CASE WHEN $11 > 0 THEN 'running' ELSE 'done' END, CASE WHEN $11 = 0 THEN clock_timestamp() END)"""
 
 COUNT_OPEN = """-- store.operations.count_open
@@ -129,9 +129,10 @@ async def add(conn: Conn, operation_id: str, plan: Plan, matched: int) -> None:
         canary.first if canary else None,
         canary.stop_if_failed if canary else None,
         canary.wait_seconds if canary else None,
-        plan.actor,
-        plan.reason,
+        plan.by.actor,
+        plan.by.reason,
         matched,
+        plan.by.owner,
     )
 
 

@@ -11,7 +11,6 @@ from msgspec import Meta, Struct
 from taskflow.domain import errors
 from taskflow.domain.errors import Problem
 from taskflow.domain.operation import Action, CanaryPlan, Plan
-from taskflow.engine.commands import ACTOR
 from taskflow.engine.operations import ITEMS_MAX
 from taskflow_api.bodies import REASON_CHARS_MAX, members_of, reason_in
 from taskflow_api.names import BULK_SYNONYMS, QUERY_SYNONYMS, unknown
@@ -87,8 +86,7 @@ async def read_bulk(
         canary=(
             CanaryPlan(int(asked.first), int(asked.stop_if_failed), asked.wait_seconds) if asked else None
         ),
-        actor=ACTOR,
-        reason=reason,
+        by=call.by(reason),
     )
     return BulkRequest(plan, values, said.get("dry_run", False))
 

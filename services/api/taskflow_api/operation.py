@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from taskflow.domain.account import LOCAL, By, Caller, Scope
 from taskflow.domain.errors import BadHeader, MalformedJson, NotFound, NotJson, TooLarge
 from taskflow_api.drain import Drain
 from taskflow_api.queries import Parameter, Values, read_query
@@ -58,11 +59,18 @@ class Answer(Struct, frozen=True):
 class Call:
     """One call in the hands of its route."""
 
-    __slots__ = ("drain", "operation", "path", "query", "receive", "scope", "services")
+    __slots__ = ("caller", "drain", "operation", "path", "query", "receive", "scope", "services")
 
     def __init__(
-        self, operation: Operation, scope: HTTPScope, receive: Receive, services: Services, drain: Drain
+        self,
+        operation: Operation,
+        scope: HTTPScope,
+        receive: Receive,
+        services: Services,
+        drain: Drain,
+        caller: Caller = LOCAL,
     ) -> None:
+        self.caller = caller
         self.operation = operation
         self.scope = scope
         self.receive = receive
@@ -70,6 +78,19 @@ class Call:
         self.drain = drain
         self.path: dict[str, str] = _checked(scope["path_params"]) if scope["path_params"] else {}
         self.query: Values = read_query(scope["query_string"], operation.query)
+
+    def by(self, reason: str | None = None) -> By:
+        """Who commands, for the history and the audit log."""
+        caller = self.caller
+        return By(
+            caller.name,
+            reason,
+            owner=caller.sees,
+            user_id=caller.user_id,
+            key_id=caller.key_id,
+            address=self.scope["state"].get("address"),
+            request_id=self.scope["state"]["request_id"],
+        )
 
     def header(self, name: bytes) -> str | None:
         """The value of a header that may stand once."""
@@ -106,7 +127,10 @@ class Call:
 
 
 class Operation(Struct, frozen=True):
-    """One call of the api. `problems` are the statuses of its refusals beside those every call has."""
+    """One call of the api. `problems` are the statuses of its refusals beside those every call has.
+
+    `scope` is what credentials must allow; None: none are asked for.
+    """
 
     id: str
     method: str
@@ -120,6 +144,7 @@ class Operation(Struct, frozen=True):
     headers: tuple[Parameter, ...] = ()
     body: Body | None = None
     problems: tuple[int, ...] = ()
+    scope: Scope | None = None
 
     @property
     def path_parameters(self) -> list[str]:

@@ -19,6 +19,7 @@ from taskflow_api.meters import REFUSED
 from taskflow_api.replies import Reply
 
 PROBLEM_JSON = "application/problem+json"
+CHALLENGE = 'Bearer realm="taskflow"'
 PROBLEMS_MAX = 100
 """Faults told of in one answer."""
 
@@ -33,18 +34,25 @@ STATUSES: dict[type[TaskflowError], int] = {
     errors.MalformedJson: 400,
     errors.BadCursor: 400,
     errors.BadHeader: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.RegistrationClosed: 403,
     errors.NotFound: 404,
     MethodNotAllowed: 405,
     errors.TaskFinished: 409,
     errors.TaskNotRetryable: 409,
     errors.AlreadyReplayed: 409,
     errors.OperationFinished: 409,
+    errors.NameTaken: 409,
     errors.TooLarge: 413,
     errors.NotJson: 415,
     errors.Invalid: 422,
     errors.UnknownField: 422,
     errors.UnknownType: 422,
     errors.IdempotencyKeyReused: 422,
+    errors.QueueLimit: 422,
+    errors.RateLimited: 429,
+    errors.AccountLocked: 429,
     TaskflowError: 500,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
@@ -91,8 +99,10 @@ def problem(
         hint=error.hint,
     )
     headers = []
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
         headers.append(("retry-after", str(max(1, math.ceil(error.retry_after_seconds or 1)))))
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers.append(("www-authenticate", CHALLENGE))
     members = {**(extra or {}), **msgspec.to_builtins(body)}
     return Reply(status, msgspec.json.encode(members), headers, PROBLEM_JSON)
 

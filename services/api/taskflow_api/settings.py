@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from taskflow.engine.settings import BusSettings
-from taskflow.kit.settings import Seconds, SettingsError, Url
+from taskflow.kit.settings import Seconds, Secret, SettingsError, Url
+
+KEY_BYTES_MIN = 32
+"""As many as the hash of HS256 has: RFC 7518, section 3.2."""
+_PLACEHOLDERS = ("changeme", "change-me", "change_me", "change this", "change-this", "change_this", "replace-me",
+                 "replace_me", "your-secret", "your_secret", "insecure", "supersecret", "super-secret")  # fmt: skip
+PerHour = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
 class Settings(BusSettings, frozen=True, kw_only=True):
@@ -17,7 +23,24 @@ class Settings(BusSettings, frozen=True, kw_only=True):
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
     database_url: Url
+    auth_mode: Literal["required", "disabled"] | None = None
     auth_disabled_anywhere: bool = False
+    secret_key: Secret | None = None
+    secret_key_previous: Secret | None = None
+    access_token_expire_minutes: Annotated[int, Meta(ge=1, le=1_440)] = 180
+    refresh_token_expire_days: Annotated[int, Meta(ge=1, le=366)] = 30
+    registration: Literal["open", "closed"] | None = None
+    admin_username: Annotated[str, Meta(min_length=1, max_length=64)] = "admin"
+    admin_password: Secret | None = None
+    max_failed_attempts: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
+    lockout_duration_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 900
+    rate_limit_per_hour: PerHour = 0
+    user_rate_limit_per_hour: PerHour = 0
+    login_rate_limit_per_hour: PerHour = 1_000
+    queued_tasks_per_user_max: Annotated[int, Meta(ge=0)] = 0
+    trusted_proxies: tuple[str, ...] = ()
+    cors_origin: tuple[str, ...] = ()
+    metrics_open: bool = False
     strict_types: bool = False
     validate_payloads: bool = True
     task_timeout: Annotated[Seconds, Meta(gt=0, le=86_400)] = 30.0
@@ -30,19 +53,49 @@ class Settings(BusSettings, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_open_address(self)
+        if self.secret_key is None and self.auth_required:
+            raise SettingsError("SECRET_KEY", None, f"{_KEY_EXPECTED}, as AUTH_MODE is required here")
+        _judge_key("SECRET_KEY", self.secret_key)
+        _judge_key("SECRET_KEY_PREVIOUS", self.secret_key_previous)
+
+    @property
+    def auth_required(self) -> bool:
+        """Whether callers must sign in: as AUTH_MODE says, else everywhere but on loopback."""
+        if self.auth_mode is not None:
+            return self.auth_mode == "required"
+        return not is_loopback(self.http_host)
+
+    @property
+    def registration_open(self) -> bool:
+        """Whether anybody may make an account: as REGISTRATION says, else where nobody need sign in anyway."""
+        if self.registration is not None:
+            return self.registration == "open"
+        return not self.auth_required
 
 
 def refuse_open_address(settings: Settings) -> None:
     """While nobody signs in, the api listens on loopback only, unless AUTH_DISABLED_ANYWHERE is set."""
-    if settings.auth_disabled_anywhere or _is_loopback(settings.http_host):
+    if settings.auth_required or settings.auth_disabled_anywhere or is_loopback(settings.http_host):
         return
     expected = (
-        "a loopback address such as 127.0.0.1, or AUTH_DISABLED_ANYWHERE=true: nobody signs in to this api"
+        f"required, as HTTP_HOST is {settings.http_host}; or AUTH_DISABLED_ANYWHERE=true, where nobody need sign in"
     )
-    raise SettingsError("HTTP_HOST", settings.http_host, expected)
+    raise SettingsError("AUTH_MODE", "disabled", expected)
 
 
-def _is_loopback(host: str) -> bool:
+_KEY_EXPECTED = f"at least {KEY_BYTES_MIN} random bytes, as `openssl rand -base64 48` prints them"
+
+
+def _judge_key(name: str, key: str | None) -> None:
+    """A key that can be guessed lets anybody sign in as anybody."""
+    if key is None:
+        return
+    if len(key.encode()) < KEY_BYTES_MIN or any(word in key.lower() for word in _PLACEHOLDERS):
+        raise SettingsError(name, "***", _KEY_EXPECTED)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address of this name."""
     if host == "localhost":
         return True
     try:

@@ -14,7 +14,8 @@ from tests.support.waiting import wait_until
 from taskflow.domain.transitions import LIVE, Status
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
-from taskflow.store.commands import By, cancel_tasks, discard_letters, replay_letters, retry_tasks
+from taskflow.domain.account import By
+from taskflow.store.commands import cancel_tasks, discard_letters, replay_letters, retry_tasks
 from taskflow.store.history import Line, append_lines
 
 

@@ -13,7 +13,8 @@ from tests.contract.store.world import DONE, FAILED, LOST
 from taskflow.domain.task import Claimed, TaskEvent
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
-from taskflow.store.commands import By, cancel_tasks, retry_tasks
+from taskflow.domain.account import By
+from taskflow.store.commands import cancel_tasks, retry_tasks
 from taskflow.store.history import Line, append_lines, read_executions, read_logs, read_timeline, task_exists
 from taskflow.store.tending import turn_tasks
 

@@ -16,7 +16,8 @@ from taskflow.domain.decide import decide
 from taskflow.domain.task import Claimed
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
-from taskflow.store.commands import By, cancel_tasks
+from taskflow.domain.account import By
+from taskflow.store.commands import cancel_tasks
 from taskflow.store.errors import Unstorable, translated
 from taskflow.store.moves import Record, claim_tasks, close_executions, read_remainder, record_outcomes
 from taskflow.store.tasks import insert_tasks, read_tasks

@@ -15,7 +15,7 @@ from taskflow.domain.operation import Action, CanaryPlan, Plan
 from taskflow.domain.transitions import Status
 from taskflow.kit.ids import new_id
 from taskflow.store import audit_log, commands, operations, steps
-from taskflow.store.commands import By
+from taskflow.domain.account import By
 
 PENDING = LetterFilters(statuses=("pending",))
 
@@ -203,11 +203,11 @@ async def test_replays_that_overlap_touch_each_letter_once(
 
 
 async def test_the_audit_log_is_narrowed_and_told_once(conn: asyncpg.Connection) -> None:
-    await audit_log.write_audit(conn, "ann", "queue.paused", "mail", "broken")
+    await audit_log.write_audit(conn, By("ann", "broken"), "queue.paused", "mail")
     async with conn.transaction():
-        assert await audit_log.write_once(conn, "d", "dead_letters.surge", "f", {"count": 3}, seconds=60)
-        assert not await audit_log.write_once(conn, "d", "dead_letters.surge", "f", {}, seconds=60)
-        assert await audit_log.write_once(conn, "d", "dead_letters.surge", "g", {}, seconds=60)
+        assert await audit_log.write_once(conn, By("d"), "dead_letters.surge", "f", {"count": 3}, seconds=60)
+        assert not await audit_log.write_once(conn, By("d"), "dead_letters.surge", "f", {}, seconds=60)
+        assert await audit_log.write_once(conn, By("d"), "dead_letters.surge", "g", {}, seconds=60)
 
     async def told(**fields: Any) -> list[tuple[str, str | None]]:
         found = await audit_log.list_audit(conn, AuditFilters(**fields), limit=9, before=None)

@@ -16,7 +16,8 @@ from taskflow.domain.transitions import Status
 from taskflow.kit.clock import now
 from taskflow.kit.ids import first_id_at
 from taskflow.store import stats, tending
-from taskflow.store.commands import By, cancel_tasks, retry_tasks
+from taskflow.domain.account import By
+from taskflow.store.commands import cancel_tasks, retry_tasks
 
 STATUSES = set(Status)
 

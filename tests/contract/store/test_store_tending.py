@@ -13,7 +13,8 @@ from tests.contract.store.world import DONE, ERROR, FAILED, LOST
 from taskflow.kit.clock import now
 from taskflow.kit.ids import first_id_at, new_id
 from taskflow.store import stats, tending, workers
-from taskflow.store.commands import By, cancel_tasks, retry_tasks
+from taskflow.domain.account import By
+from taskflow.store.commands import cancel_tasks, retry_tasks
 
 MARGIN = 15.0
 

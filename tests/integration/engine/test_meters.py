@@ -27,7 +27,8 @@ from taskflow.engine.record import Recorder
 from taskflow.engine.rescue import Rescuer
 from taskflow.kit.clock import now
 from taskflow.kit.metrics import REGISTRY
-from taskflow.store.commands import By, cancel_tasks
+from taskflow.domain.account import By
+from taskflow.store.commands import cancel_tasks
 from taskflow.store.connect import Database, Line
 from taskflow.store.partitions import range_start, range_starts
 

@@ -116,7 +116,7 @@ async def list_groups(call: Call) -> ASGIApp:
 
 async def read_letter(call: Call) -> ASGIApp:
     """One dead letter."""
-    letter = await call.services.reader.dead_letter(call.path["dead_letter_id"])
+    letter = await call.services.reader.dead_letter(call.path["dead_letter_id"], call.caller.sees)
     if letter is None:
         raise NotFound(f"there is no dead letter {call.path['dead_letter_id']}")
     return answer(letter)
@@ -127,14 +127,14 @@ async def replay(call: Call) -> ASGIApp:
     refuse_while_draining(call)
     payload, reason = await replay_of(call)
     return answer(
-        await call.services.commands.replay_letter(call.path["dead_letter_id"], payload, reason), 202
+        await call.services.commands.replay_letter(call.path["dead_letter_id"], payload, call.by(reason)), 202
     )
 
 
 async def discard(call: Call) -> ASGIApp:
     """Close it without a replay."""
     reason = await reason_of(call)
-    return answer(await call.services.commands.discard_letter(call.path["dead_letter_id"], reason))
+    return answer(await call.services.commands.discard_letter(call.path["dead_letter_id"], call.by(reason)))
 
 
 _LETTER = "/api/v1/dead-letters/{dead_letter_id}"

@@ -38,7 +38,7 @@ def _switch(command: str, parameter: str, *, paused: bool) -> Callable[[Call], A
 
     async def handle(call: Call) -> ASGIApp:
         reason = await reason_of(call)
-        await getattr(call.services.commands, command)(call.path[parameter], reason)
+        await getattr(call.services.commands, command)(call.path[parameter], call.by(reason))
         return answer({"name": call.path[parameter], "paused": paused})
 
     return handle
@@ -46,7 +46,7 @@ def _switch(command: str, parameter: str, *, paused: bool) -> Callable[[Call], A
 
 async def _drain(call: Call) -> ASGIApp:
     await refuse_body(call)
-    await call.services.commands.drain_worker(call.path["worker_id"])
+    await call.services.commands.drain_worker(call.path["worker_id"], call.by())
     return answer({"id": call.path["worker_id"], "status": "draining"}, 202)
 
 

@@ -11,7 +11,6 @@ from taskflow.domain.filters import AuditFilters, LetterFilters, OperationFilter
 from taskflow.domain.operation import OPERATION_STATUSES, Action, OperationStatus
 from taskflow.domain.task import Lane, Task
 from taskflow.domain.transitions import LIVE, REPLAYABLE, Status
-from taskflow.engine.commands import ACTOR
 from taskflow_api.bodies import reason_of
 from taskflow_api.bulk import body_schema, read_bulk
 from taskflow_api.cursors import PAGING, bind, decode_cursor, encode_cursor, page
@@ -129,7 +128,9 @@ async def read_operation(call: Call) -> ASGIApp:
 def _turn(status: OperationStatus) -> Callable[[Call], Awaitable[ASGIApp]]:
     async def handle(call: Call) -> ASGIApp:
         reason = await reason_of(call)
-        return answer(await call.services.operations.turn(call.path["operation_id"], status, ACTOR, reason))
+        return answer(
+            await call.services.operations.turn(call.path["operation_id"], status, call.by(reason))
+        )
 
     return handle
 

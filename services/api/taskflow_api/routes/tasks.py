@@ -127,14 +127,14 @@ async def stats(call: Call) -> ASGIApp:
 async def cancel(call: Call) -> ASGIApp:
     """End a task that has not ended."""
     await refuse_body(call)
-    return answer(await call.services.commands.cancel(call.path["task_id"]))
+    return answer(await call.services.commands.cancel(call.path["task_id"], call.by()))
 
 
 async def retry(call: Call) -> ASGIApp:
     """Give a task a new life, or make it due now."""
     refuse_while_draining(call)
     await refuse_body(call)
-    task, is_new_life = await call.services.commands.retry(call.path["task_id"])
+    task, is_new_life = await call.services.commands.retry(call.path["task_id"], call.by())
     return answer(task, 202 if is_new_life else 200)
 
 
