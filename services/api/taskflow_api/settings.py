@@ -77,9 +77,7 @@ def refuse_open_address(settings: Settings) -> None:
     """While nobody signs in, the api listens on loopback only, unless AUTH_DISABLED_ANYWHERE is set."""
     if settings.auth_required or settings.auth_disabled_anywhere or is_loopback(settings.http_host):
         return
-    expected = (
-        f"required, as HTTP_HOST is {settings.http_host}; or AUTH_DISABLED_ANYWHERE=true, where nobody need sign in"
-    )
+    expected = f"required, as HTTP_HOST is {settings.http_host}; or AUTH_DISABLED_ANYWHERE=true, where nobody need sign in"
     raise SettingsError("AUTH_MODE", "disabled", expected)
 
 

@@ -11,12 +11,12 @@ import msgspec
 from tests.contract.store import world
 from tests.contract.store.conftest import Connect
 
+from taskflow.domain.account import By
 from taskflow.domain.attempt import ErrorInfo, Failed
 from taskflow.domain.filters import LetterFilters
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
 from taskflow.store import dead_letters
-from taskflow.domain.account import By
 from taskflow.store.commands import discard_letters, replay_letters, retry_tasks
 from taskflow.store.dead_letters import Stamp
 from taskflow.store.history import read_timeline

@@ -12,11 +12,11 @@ from tests.contract.store import world
 from tests.contract.store.conftest import Connect
 from tests.contract.store.world import DONE, FAILED, LOST, PERMANENT, RELEASED
 
+from taskflow.domain.account import By
 from taskflow.domain.transitions import Status
 from taskflow.kit.clock import now
 from taskflow.kit.ids import first_id_at
 from taskflow.store import stats, tending
-from taskflow.domain.account import By
 from taskflow.store.commands import cancel_tasks, retry_tasks
 
 STATUSES = set(Status)

@@ -52,6 +52,7 @@ async def submit(call: Call) -> ASGIApp:
     key = idempotency_key(call)
     body = await call.body()
     task = new_task(_read_one(body))
+    task.owner_id = call.caller.user_id
     if key is not None:
         task.idempotency_key = key
         task.request_hash = request_hash(f"POST {call.operation.path}", body)
@@ -79,6 +80,7 @@ async def submit_batch(call: Call) -> ASGIApp:
     texts = _item_texts(body) if any(item.idempotency_key is not None for item in items) else []
     for at, item in enumerate(items):
         task = new_task(item)
+        task.owner_id = call.caller.user_id
         if item.idempotency_key is not None:
             task.idempotency_key = item.idempotency_key
             task.request_hash = request_hash(f"{route} item", texts[at])

@@ -52,6 +52,7 @@ async def list_tasks(call: Call) -> ASGIApp:
         tags=query["tag"],
         created_after=query["created_after"],
         created_before=query["created_before"],
+        owner=call.caller.sees,
     )
     bound = bind(call.operation.id, filters)
     limit = query["limit"]
@@ -92,7 +93,7 @@ async def read_task(call: Call) -> ASGIApp:
 
 async def list_executions(call: Call) -> ASGIApp:
     """Oldest first."""
-    rows = _found(call, await call.services.reader.executions(call.path["task_id"]))
+    rows = _found(call, await call.services.reader.executions(call.path["task_id"], call.caller.sees))
     return _history(call, rows, "number")
 
 
@@ -101,7 +102,9 @@ async def list_logs(call: Call) -> ASGIApp:
     bound = bind(call.operation.id, call.path["task_id"])
     after = int(decode_cursor(bound, call.query["cursor"]) or 0)
     limit = call.query["limit"]
-    rows = _found(call, await call.services.reader.logs(call.path["task_id"], after, limit + 1))
+    rows = _found(
+        call, await call.services.reader.logs(call.path["task_id"], after, limit + 1, call.caller.sees)
+    )
     following = encode_cursor(bound, str(rows[limit - 1].seq)) if len(rows) > limit else None
     return page(call.scope["path"], call.scope["query_string"], rows[:limit], following)
 
@@ -116,7 +119,7 @@ def _history(call: Call, rows: list[Any], key: str) -> ASGIApp:
 
 async def explain(call: Call) -> ASGIApp:
     """Why it does not run now."""
-    return answer(_found(call, await call.services.reader.explain(call.path["task_id"])))
+    return answer(_found(call, await call.services.reader.explain(call.path["task_id"], call.caller.sees)))
 
 
 async def stats(call: Call) -> ASGIApp:
