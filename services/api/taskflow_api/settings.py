@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from taskflow.engine.settings import BusSettings
 from taskflow.kit.settings import Seconds, Secret, SettingsError, Url
+from taskflow_api.addresses import read_network
+from taskflow_api.cors import read_origin
 
 KEY_BYTES_MIN = 32
 """As many as the hash of HS256 has: RFC 7518, section 3.2."""
@@ -57,6 +60,8 @@ class Settings(BusSettings, frozen=True, kw_only=True):
             raise SettingsError("SECRET_KEY", None, f"{_KEY_EXPECTED}, as AUTH_MODE is required here")
         _judge_key("SECRET_KEY", self.secret_key)
         _judge_key("SECRET_KEY_PREVIOUS", self.secret_key_previous)
+        _judge_each("TRUSTED_PROXIES", self.trusted_proxies, read_network, _PROXIES_EXPECTED)
+        _judge_each("CORS_ORIGIN", self.cors_origin, read_origin, _ORIGINS_EXPECTED)
 
     @property
     def auth_required(self) -> bool:
@@ -90,6 +95,19 @@ def _judge_key(name: str, key: str | None) -> None:
         return
     if len(key.encode()) < KEY_BYTES_MIN or any(word in key.lower() for word in _PLACEHOLDERS):
         raise SettingsError(name, "***", _KEY_EXPECTED)
+
+
+_PROXIES_EXPECTED = "addresses and networks such as 10.0.0.5, 10.0.0.0/8 or fd00::/8"
+_ORIGINS_EXPECTED = "origins such as https://app.example.com or http://localhost:3000, in lower case, or *"
+
+
+def _judge_each(name: str, texts: tuple[str, ...], read: Callable[[str], object], expected: str) -> None:
+    """Every entry of a list must be readable."""
+    for text in texts:
+        try:
+            read(text)
+        except ValueError as error:
+            raise SettingsError(name, ",".join(texts), f"{expected} ({error})") from None
 
 
 def is_loopback(host: str) -> bool:
