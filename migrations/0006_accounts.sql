@@ -102,6 +102,9 @@ COMMENT ON TABLE rate_limits IS 'What was taken of a limit in each of the last 6
 -- Figures by owner. NULL in a delta: the built-in owner, or a program that knows of no others.
 ALTER TABLE stat_deltas ADD COLUMN owner_id uuid;
 
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX stat_deltas_owned ON stat_deltas (owner_id) WHERE owner_id <> '00000000-0000-0000-0000-000000000000';
+
 CREATE TABLE owner_totals (
     owner_id uuid NOT NULL,
     n bigint NOT NULL,

@@ -497,6 +497,8 @@ CREATE INDEX sessions_user ON public.sessions USING btree (user_id);
 
 CREATE INDEX signing_secrets_user ON public.signing_secrets USING btree (user_id);
 
+CREATE INDEX stat_deltas_owned ON public.stat_deltas USING btree (owner_id) WHERE (owner_id <> '00000000-0000-0000-0000-000000000000'::uuid);
+
 CREATE INDEX tasks_due ON ONLY public.tasks USING btree (due_at) WHERE (status = ANY (ARRAY['scheduled'::text, 'retrying'::text]));
 
 CREATE INDEX tasks_expiring ON ONLY public.tasks USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (status = ANY (ARRAY['scheduled'::text, 'queued'::text, 'retrying'::text])));

@@ -32,6 +32,8 @@ LOOK_SECONDS = 1.0
 SCAN_SECONDS_MAX = 3_600.0
 """How long a look at all tasks may hold its connection."""
 _NONE = Found(0, [])
+Figures = dict[tuple[str, ...], int]
+"""By (queue, type, status), or by owner and these."""
 
 CHECKS = {
     "conservation": "accepted = live + terminal + pruned; found is the difference",
@@ -101,13 +103,15 @@ _NOT_LOOKED = Passing(None, None, _NONE, _NONE, {}, set())
 class Diagnosis(NamedTuple):
     """What was found, by check; a check that was not or could not be made is missing.
 
-    `differences`: what must be added to the figures of (queue, type, status).
+    `differences`: what must be added to the figures of (queue, type, status); `owned`: to those of (owner, queue, type,
+    status).
     """
 
     found: dict[str, Found]
     passing: Passing
     law: Law
-    differences: dict[tuple[str, str, str], int]
+    differences: Figures
+    owned: Figures
 
 
 class Doctor:
@@ -145,7 +149,7 @@ class Doctor:
 
         passing, law = await self._line.run(act)
         passing = await self._what_stays(passing)
-        return Diagnosis(_told(passing), passing, law, {})
+        return Diagnosis(_told(passing), passing, law, {}, {})
 
     async def scan(self, conn: Conn) -> Diagnosis:
         """The checks that go through all tasks and dead letters."""
@@ -153,16 +157,17 @@ class Doctor:
             return await self._scanned(conn)
 
     async def _scanned(self, conn: Conn) -> Diagnosis:
-        figures = await _figures(conn)
+        figures, owned = await _figures(conn), await stats.read_owned(conn)
         scan = await audit.scan_tasks(conn, letters_kept_seconds=self._letters_kept_seconds)
-        law, differences = _law(figures, scan), _differences(figures, scan)
+        law, differences = _law(figures, scan), _differences(figures, scan.counts)
+        owned = _differences(owned, scan.owned)
         found = {
             "conservation": Found(abs(law.gap), []),
-            "figures": Found(len(differences), _places(differences)),
+            "figures": Found(len(differences) + len(owned), _places(differences) + _places(owned)),
             "letters_orphaned": await audit.scan_letters(conn),
             **scan.flagged,
         }
-        return Diagnosis(found, _NOT_LOOKED, law, differences)
+        return Diagnosis(found, _NOT_LOOKED, law, differences, owned)
 
     async def _bounds(self) -> tuple[datetime | None, list[Bound] | None]:
         """Which queued rows have no doorbell, by the bus: asked before the rows, which may only have moved on since."""
@@ -250,15 +255,15 @@ def _told(passing: Passing) -> dict[str, Found]:
     return found if passing.bounds is None else {**found, "doorbells": passing.doorbells}
 
 
-async def _figures(conn: Conn) -> dict[tuple[str, str, str], int]:
+async def _figures(conn: Conn) -> Figures:
     return {(total.queue, total.type, total.status): total.n for total in await stats.read_totals(conn)}
 
 
-def _law(figures: dict[tuple[str, str, str], int], scan: Scan | None) -> Law:
+def _law(figures: Figures, scan: Scan | None) -> Law:
     """Live and terminal tasks by the rows, or by the figures if there was no scan; the rest is in the figures alone."""
     rows = figures if scan is None else scan.counts
 
-    def of(kinds: frozenset[str], told: dict[tuple[str, str, str], int]) -> int:
+    def of(kinds: frozenset[str], told: Figures) -> int:
         return sum(n for (_, _, status), n in told.items() if status in kinds)
 
     return Law(
@@ -266,17 +271,17 @@ def _law(figures: dict[tuple[str, str, str], int], scan: Scan | None) -> Law:
     )  # fmt: skip
 
 
-def _differences(figures: dict[tuple[str, str, str], int], scan: Scan) -> dict[tuple[str, str, str], int]:
+def _differences(figures: Figures, counts: Figures) -> Figures:
     """What must be added to the figures. Accepted tasks that are nowhere become pruned; rows nobody accepted, accepted."""
     kinds = LIVE | TERMINAL
-    places = scan.counts.keys() | {place for place in figures if place[2] in kinds}
-    wanted = {place: scan.counts.get(place, 0) - figures.get(place, 0) for place in places}
-    for queue, name in {place[:2] for place in figures.keys() | places}:
-        rows = sum(scan.counts.get((queue, name, status), 0) for status in kinds)
-        gap = figures.get((queue, name, "accepted"), 0) - rows - figures.get((queue, name, "pruned"), 0)
-        wanted[queue, name, "pruned" if gap > 0 else "accepted"] = abs(gap)
+    places = counts.keys() | {place for place in figures if place[-1] in kinds}
+    wanted = {place: counts.get(place, 0) - figures.get(place, 0) for place in places}
+    for of in {place[:-1] for place in figures.keys() | places}:
+        rows = sum(counts.get((*of, status), 0) for status in kinds)
+        gap = figures.get((*of, "accepted"), 0) - rows - figures.get((*of, "pruned"), 0)
+        wanted[*of, "pruned" if gap > 0 else "accepted"] = abs(gap)
     return {place: n for place, n in wanted.items() if n}
 
 
-def _places(differences: dict[tuple[str, str, str], int]) -> list[str]:
+def _places(differences: Figures) -> list[str]:
     return [f"{'/'.join(place)}: {n:+d}" for place, n in sorted(differences.items())]

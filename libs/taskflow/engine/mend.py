@@ -144,10 +144,11 @@ class Mender:
             try:
                 scanned = await self._doctor.scan(conn)
                 await mend.correct_totals(conn, scanned.differences)
+                await mend.correct_owner_totals(conn, scanned.owned)
             finally:
                 await mend.unlock(conn)
             self._note_gap(scanned.law.gap)
-            return len(scanned.differences)
+            return len(scanned.differences) + len(scanned.owned)
 
         return await self._line.run(act)
 

@@ -11,7 +11,7 @@ from typing import Self
 from taskflow.domain.dead_letter import DeadLetter, DeadLetterDetail, LetterGroup
 from taskflow.domain.errors import Overloaded
 from taskflow.domain.filters import LetterFilters, TaskFilters
-from taskflow.domain.task import LANE_NAMES, Execution, LogLine, Task, TaskEvent
+from taskflow.domain.task import DEFAULT_QUEUE, LANE_NAMES, Execution, LogLine, Task, TaskEvent
 from taskflow.domain.views import DayCount, Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo, WorkerStatus
 from taskflow.engine.directory import Directory, schema_value
 from taskflow.engine.explain import explain
@@ -29,6 +29,8 @@ READS_MAX = 100
 READS_AT_ONCE = 4
 READS_WAITING_MAX = 20_000
 STATS_SECONDS = 2.0
+STATS_KEPT_MAX = 1_000
+"""Owners whose figures are remembered so long; all of an owner's callers share them."""
 EVENTS_PAGE = 1_000
 LETTERS_PAGE = 50
 """Dead letters read at once with their payloads, of 256 KiB each at most."""
@@ -41,7 +43,7 @@ class Reader:
         self._database = database
         self._directory = directory
         self._started_at = time.monotonic()
-        self._stats: tuple[float, Stats] | None = None
+        self._stats: dict[str | None, tuple[float, Stats]] = {}
         self._counting = asyncio.Lock()
         self._singles: Batcher[Wanted, Task | None] = Batcher(
             self._read,
@@ -157,11 +159,17 @@ class Reader:
         async with self._database.connection() as conn:
             return await dead_letters.group_letters(conn, filters, limit=limit)
 
-    async def queues(self) -> list[QueueInfo]:
-        """All queues, by name."""
+    async def queues(self, owner: str | None = None) -> list[QueueInfo]:
+        """All queues, by name; of an owner, `default` and those in which he has or had tasks.
+
+        What waits and runs is everybody's: an owner's tasks stand in one line with the others'.
+        """
         await self._directory.fresh()
         async with self._database.connection() as conn:
             rows = await catalog.read_queues(conn)
+            if owner is not None:
+                his = {total.queue for total in await stats.read_totals(conn, owner)} | {DEFAULT_QUEUE}
+                rows = [row for row in rows if row.name in his]
         moment = now()
         return [
             QueueInfo(
@@ -202,15 +210,29 @@ class Reader:
             for row in self._directory.types.values()
         ]
 
-    async def stats(self) -> Stats:
-        """The figures, at most two seconds old; parallel callers share one reading."""
+    async def stats(self, owner: str | None = None) -> Stats:
+        """The figures, of an owner's tasks if one is given, at most two seconds old; `workers_live` counts all workers.
+
+        Parallel callers share one reading, and one reading goes on at a time.
+        """
+        if (known := self._known_stats(owner)) is not None:
+            return known
         async with self._counting:
-            if self._stats is None or time.monotonic() - self._stats[0] > STATS_SECONDS:
-                await self._directory.fresh()
-                async with self._database.connection() as conn:
-                    totals, days = await stats.read_totals(conn), await stats.read_days(conn)
-                self._stats = (time.monotonic(), self._summed(totals, days))
-            return self._stats[1]
+            if (known := self._known_stats(owner)) is not None:
+                return known
+            await self._directory.fresh()
+            async with self._database.connection() as conn:
+                totals, days = await stats.read_totals(conn, owner), await stats.read_days(conn, owner)
+            self._stats.pop(owner, None)
+            if len(self._stats) >= STATS_KEPT_MAX:
+                del self._stats[next(iter(self._stats))]  # the oldest: each reading goes to the end
+            told = self._summed(totals, days)
+            self._stats[owner] = (time.monotonic(), told)
+            return told
+
+    def _known_stats(self, owner: str | None) -> Stats | None:
+        read_at, told = self._stats.get(owner, (float("-inf"), None))
+        return told if time.monotonic() - read_at <= STATS_SECONDS else None
 
     def _summed(self, totals: list[Total], days: list[Day]) -> Stats:
         by_status: dict[str, int] = defaultdict(int)

@@ -21,13 +21,16 @@ from taskflow.domain.errors import (
     UnknownType,
 )
 from taskflow.domain.task import Accepted, Moved, NewTask, Submitted
+from taskflow.engine import keys
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.keys import Written
 from taskflow.engine.meters import BatchMeter, count_submitted
+from taskflow.engine.quota import Quota
 from taskflow.engine.schemas import payload_problems
 from taskflow.engine.settings import TaskDefaults
 from taskflow.kit.batcher import Batcher, Full
-from taskflow.store import idempotency, tasks
+from taskflow.store import tasks
 from taskflow.store.connect import Conn, Database, Line
 from taskflow.store.errors import AnswerLost, NoRange, Unstorable, verdict
 from taskflow.store.idempotency import Key
@@ -40,7 +43,6 @@ BATCHES_WAITING_MAX = 16
 REPEAT_SECONDS = 2.0
 PROBLEMS_MAX = 100
 
-Written = Accepted | IdempotencyKeyReused
 Answer = Submitted | IdempotencyKeyReused
 
 
@@ -56,6 +58,7 @@ class Submitter:
         *,
         strict_types: bool,
         validate_payloads: bool,
+        waiting_max: int = 0,
     ) -> None:
         self._database = database
         self._directory = directory
@@ -64,6 +67,7 @@ class Submitter:
         self._default_retry = defaults.retry_policy()
         self._strict_types = strict_types
         self._validate_payloads = validate_payloads
+        self._quota = Quota(database, waiting_max)
         self._line = Line(database)
         self._doubted: set[str] = set()
         self._batches = 0
@@ -88,8 +92,18 @@ class Submitter:
         for line in (self._line, *self._bulk_lines):
             await line.__aexit__()
 
-    async def submit(self, task: NewTask) -> Submitted:
-        """Accept one task. `replayed` says that an earlier request with its idempotency key had made it."""
+    async def submit(self, task: NewTask, *, limited: bool = False) -> Submitted:
+        """Accept one task; if `limited`, within its owner's quota. `replayed` says that an earlier request with its
+        idempotency key had made it.
+        """
+        if not limited or not self._quota.limits(task.owner_id):
+            return await self._put(task)
+        async with self._quota.room(task.owner_id, 1, task.idempotency_key) as room:
+            submitted = await self._put(task)
+            room.use([submitted])
+            return submitted
+
+    async def _put(self, task: NewTask) -> Submitted:
         await self._settle([task], "")
         try:
             written = await self._batcher.put(task)
@@ -108,13 +122,25 @@ class Submitter:
         return written
 
     async def submit_batch(
-        self, items: list[NewTask], key: str | None, request_hash: bytes
+        self, items: list[NewTask], key: str | None, request_hash: bytes, *, limited: bool = False
     ) -> list[Accepted]:
-        """Accept all of these or none; `key` covers the whole. Answers in order."""
+        """Accept all of these, of one owner, or none; `key` covers the whole. Answers in order.
+
+        If `limited`, there must be room for each in the owner's quota, whatever keys they bear themselves.
+        """
         if self._batches >= BATCHES_WAITING_MAX:
             raise Overloaded("too many batches are waiting", retry_after_seconds=1)
+        owner = items[0].owner_id
+        whole = Key(owner, key, request_hash, [task.id for task in items]) if key else None
+        if not limited or not self._quota.limits(owner):
+            return await self._put_batch(items, whole)
+        async with self._quota.room(owner, len(items), key) as room:
+            accepted = await self._put_batch(items, whole)
+            room.use(accepted)
+            return accepted
+
+    async def _put_batch(self, items: list[NewTask], whole: Key | None) -> list[Accepted]:
         await self._settle(items, "/items")
-        whole = Key(items[0].owner_id, key, request_hash, [task.id for task in items]) if key else None
         self._batches += 1
         try:
             async with self._bulk:
@@ -174,10 +200,8 @@ class Submitter:
     async def _write_batch(self, conn: Conn, items: list[NewTask], whole: Key | None) -> list[Accepted]:
         """All or nothing: any item that cannot be taken rolls the whole back."""
         async with conn.transaction():
-            if whole is not None:
-                held = (await idempotency.take_keys(conn, [whole])).get((whole.owner_id, whole.key))
-                if held is not None and held.task_ids != whole.task_ids:
-                    return await self._replayed(conn, held, whole.request_hash)
+            if whole is not None and (replayed := await keys.take_whole(conn, whole)) is not None:
+                return replayed
             inserted, answered = await self._insert(conn, items)
             for place, task in enumerate(items):
                 if isinstance(answered.get(task.id), IdempotencyKeyReused):
@@ -192,12 +216,6 @@ class Submitter:
             for task in items
         ]
         return [answer for answer in written if isinstance(answer, Accepted)]
-
-    async def _replayed(self, conn: Conn, held: Key, request_hash: bytes) -> list[Accepted]:
-        if held.request_hash != request_hash:
-            raise IdempotencyKeyReused()
-        now = await tasks.read_statuses(conn, held.task_ids)
-        return [Accepted(i, now[i][0] if i in now else "pruned", replayed=True) for i in held.task_ids]
 
     async def _write_many(self, items: list[NewTask]) -> Sequence[Answer]:
         """Singles of many callers: one that cannot be taken is answered so, and the others are written."""
@@ -238,7 +256,7 @@ class Submitter:
     ) -> tuple[list[Inserted], dict[str, Written]]:
         """Insert what is new; by task id, the answers to what is not."""
         keyed = [task for task in items if task.idempotency_key is not None]
-        held = await self._take(conn, keyed) if keyed else {}
+        held = await keys.take(conn, keyed) if keyed else {}
         new = [task for task in items if task.id not in held]
         inserted = await tasks.insert_tasks(conn, new) if new else []
         replays = [answer.id for answer in held.values() if isinstance(answer, Accepted)]
@@ -247,25 +265,6 @@ class Submitter:
             if isinstance(answer, Accepted) and answer.id in statuses:
                 answer.status = statuses[answer.id][0]
         return inserted, held
-
-    async def _take(self, conn: Conn, keyed: list[NewTask]) -> dict[str, Written]:
-        """By task id, the answers to requests whose key stands for another task already."""
-        first: dict[tuple[str, str], NewTask] = {}
-        for task in keyed:
-            first.setdefault((task.owner_id, task.idempotency_key or ""), task)
-        keys = [Key(owner, key, task.request_hash, [task.id]) for (owner, key), task in first.items()]
-        held = await idempotency.take_keys(conn, keys)
-        answers: dict[str, Written] = {}
-        for task in keyed:
-            place = (task.owner_id, task.idempotency_key or "")
-            winner = held.get(place) or Key(*place, first[place].request_hash, [first[place].id])
-            if winner.task_ids == [task.id]:
-                continue
-            if winner.request_hash != task.request_hash or len(winner.task_ids) != 1:
-                answers[task.id] = IdempotencyKeyReused()
-            else:
-                answers[task.id] = Accepted(winner.task_ids[0], "queued", replayed=True)
-        return answers
 
     def _announce(self, inserted: list[Inserted]) -> None:
         """Count what is new, ring for what was queued, tell who watches."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from taskflow.domain.task import LOCAL_OWNER
 from taskflow.store.connect import Conn
 
 PAGE = 10_000
@@ -35,9 +36,13 @@ class Bound(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """All tasks, counted by (queue, type, status), and what is wrong with some, by the columns of `FLAGS`."""
+    """All tasks, counted by (queue, type, status), and what is wrong with some, by the columns of `FLAGS`.
 
-    counts: dict[tuple[str, str, str], int]
+    `owned`: by (owner, queue, type, status), the built-in owner's left out, as the figures by owner leave them out.
+    """
+
+    counts: dict[tuple[str, ...], int]
+    owned: dict[tuple[str, ...], int]
     flagged: dict[str, Found]
 
 
@@ -48,10 +53,10 @@ FLAGS = ("successes_missing", "successes_twice", "tries_missing", "attempts_over
 # A running try has no row yet. A resolved letter may be older than it is kept, which no younger failure's can be.
 SCAN_TASKS = """-- store.audit.scan_tasks
 WITH page AS MATERIALIZED (
-    SELECT id, status, type, queue, life, number, max_attempts, finished_at
+    SELECT id, status, type, queue, owner_id, life, number, max_attempts, finished_at
     FROM tasks WHERE id > $1 ORDER BY id LIMIT $2
 ), judged AS MATERIALIZED (
-    SELECT p.id, p.queue, p.type, p.status,
+    SELECT p.id, p.queue, p.type, p.status, p.owner_id,
            p.status = 'completed' AND e.won = 0 AS successes_missing,
            e.wins > e.lives_won AS successes_twice,
            e.n <> p.number - CASE WHEN p.status = 'running' THEN 1 ELSE 0 END AS tries_missing,
@@ -65,13 +70,13 @@ WITH page AS MATERIALIZED (
                count(*) FILTER (WHERE x.status = 'succeeded' AND x.life = p.life) AS won
         FROM executions x WHERE x.task_id = p.id) e
 )
-SELECT queue, type, status, count(*) AS n, max(id::text) AS last,
+SELECT owner_id, queue, type, status, count(*) AS n, max(id::text) AS last,
        array_agg(id ORDER BY id) FILTER (WHERE successes_missing) AS successes_missing,
        array_agg(id ORDER BY id) FILTER (WHERE successes_twice) AS successes_twice,
        array_agg(id ORDER BY id) FILTER (WHERE tries_missing) AS tries_missing,
        array_agg(id ORDER BY id) FILTER (WHERE attempts_over) AS attempts_over,
        array_agg(id ORDER BY id) FILTER (WHERE letters_missing) AS letters_missing
-FROM judged GROUP BY queue, type, status"""
+FROM judged GROUP BY owner_id, queue, type, status"""
 
 # $1 after this id  $2 limit
 SCAN_LETTERS = """-- store.audit.scan_letters
@@ -115,21 +120,24 @@ WHERE e.status = 'started'
 
 async def scan_tasks(conn: Conn, *, letters_kept_seconds: float) -> Scan:
     """Go through all tasks; `FLAGS` names what may be found."""
-    counts: Counter[tuple[str, str, str]] = Counter()
+    counts, owned = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
     flagged: dict[str, list[str]] = {flag: [] for flag in FLAGS}
     found: Counter[str] = Counter()
     after, seen = _FIRST_ID, PAGE
     while seen >= PAGE:
         rows = await conn.fetch(SCAN_TASKS, after, PAGE, letters_kept_seconds)
         for row in rows:
-            counts[row["queue"], row["type"], row["status"]] += row["n"]
+            owner, place = str(row["owner_id"]), (row["queue"], row["type"], row["status"])
+            counts[place] += row["n"]
+            if owner != LOCAL_OWNER:
+                owned[owner, *place] += row["n"]
             for flag in FLAGS:
                 ids = row[flag] or ()
                 found[flag] += len(ids)
                 flagged[flag] += _some(ids, flagged[flag])
         seen = sum(row["n"] for row in rows)
         after = max((row["last"] for row in rows), default=after)
-    return Scan(counts, {flag: Found(found[flag], flagged[flag]) for flag in FLAGS})
+    return Scan(counts, owned, {flag: Found(found[flag], flagged[flag]) for flag in FLAGS})
 
 
 async def scan_letters(conn: Conn) -> Found:

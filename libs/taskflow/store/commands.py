@@ -55,8 +55,8 @@ WITH before AS (
         'by', $2::text, 'from', origin, 'reason', $3::text, 'operation_id', $4::uuid))
     FROM moved
 ), counted AS (
-    INSERT INTO stat_deltas (n, queue, type, origin, target)
-    SELECT count(*), queue, type, origin, 'cancelled' FROM moved GROUP BY queue, type, origin
+    INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
+    SELECT count(*), queue, type, owner_id, origin, 'cancelled' FROM moved GROUP BY queue, type, owner_id, origin
 )
 SELECT id, seq, version, status, type, queue, lane, origin, worker_id, NULL::timestamptz AS rung_at, life FROM moved"""
 
@@ -93,8 +93,8 @@ _QUEUE_AGAIN = """, moved AS (
         'payload_changed', CASE WHEN $5::json IS NOT NULL THEN true END))
     FROM moved
 ), counted AS (
-    INSERT INTO stat_deltas (n, queue, type, origin, target)
-    SELECT count(*), queue, type, origin, 'queued' FROM moved GROUP BY queue, type, origin
+    INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
+    SELECT count(*), queue, type, owner_id, origin, 'queued' FROM moved GROUP BY queue, type, owner_id, origin
 )
 SELECT id, seq, version, status, type, queue, lane, origin, worker_id, rung_at, life FROM moved"""
 

@@ -84,10 +84,11 @@ WHERE d.id = ANY($1::uuid[]) ORDER BY d.id, x.number"""
 
 # $1 id uuid[] (sorted)  $2 fingerprint  $3 executions (JSON)  $4 true
 # Idempotent: the first stamp stays. (Said plainly, `handled_at IS NULL` leads the planner into a partial index, away from
-# the ids.)
+# the ids.) A letter that an older program wrote learns whose it is.
 STAMP_LETTERS = """-- store.dead_letters.stamp_letters
 WITH stamped AS (
-    UPDATE dead_letters d SET fingerprint = g.fingerprint, handled_at = clock_timestamp()
+    UPDATE dead_letters d SET fingerprint = g.fingerprint, handled_at = clock_timestamp(),
+        owner_id = coalesce(d.owner_id, (SELECT t.owner_id FROM tasks t WHERE t.id = d.task_id))
     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS g(id, fingerprint, executions)
     WHERE d.id = g.id AND (d.handled_at IS NULL) = $4
     RETURNING d.id, d.task_id, d.life, g.executions

@@ -38,6 +38,11 @@ SELECT k.owner_id, k.key, k.request_hash, k.task_ids
 FROM unnest($1::uuid[], $2::text[]) AS g(owner_id, key)
 JOIN idempotency_keys k ON k.owner_id = g.owner_id AND k.key = g.key"""
 
+# $1 owner id  $2 key
+HAS_KEY = """-- store.idempotency.has_key
+SELECT EXISTS (SELECT FROM idempotency_keys
+               WHERE owner_id = $1 AND key = $2 AND created_at >= now() - interval '24 hours')"""
+
 
 async def take_keys(conn: Conn, keys: Sequence[Key]) -> dict[tuple[str, str], Key]:
     """Take what is free of these (each once, any order). Returns the keys that others hold, as they hold them."""
@@ -60,3 +65,8 @@ async def take_keys(conn: Conn, keys: Sequence[Key]) -> dict[tuple[str, str], Ke
         )
         for r in held
     }
+
+
+async def has_key(conn: Conn, owner_id: str, key: str) -> bool:
+    """Whether a request of this owner holds the key."""
+    return bool(await conn.fetchval(HAS_KEY, owner_id, key))

@@ -28,6 +28,14 @@ SELECT queue, type, status, n FROM unnest($1::text[], $2::text[], $3::text[], $4
 ORDER BY queue, type, status
 ON CONFLICT (queue, type, status) DO UPDATE SET n = s.n + excluded.n"""
 
+# $1 owner id uuid[]  $2 queue[]  $3 type[]  $4 status[] (sorted)  $5 n[]
+CORRECT_OWNER_TOTALS = """-- store.mend.correct_owner_totals
+INSERT INTO owner_totals AS s (owner_id, queue, type, status, n)
+SELECT owner_id, queue, type, status, n
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[]) AS g(owner_id, queue, type, status, n)
+ORDER BY owner_id, queue, type, status
+ON CONFLICT (owner_id, queue, type, status) DO UPDATE SET n = s.n + excluded.n"""
+
 # $1 task id uuid[] (sorted)  $2 letter id uuid[]  $3 'failed'  $4 losses that are poison
 # The task's row is what is left to tell the reason by.
 WRITE_LETTERS = f"""-- store.mend.write_letters
@@ -35,7 +43,7 @@ WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS g(id, letter_id)
 ), held AS MATERIALIZED (
     SELECT t.id, t.life, t.attempt, t.max_attempts, t.losses, t.type, t.queue, t.tags, t.worker_id,
-           t.payload, t.error AS last_error FROM tasks t
+           t.payload, t.owner_id, t.error AS last_error FROM tasks t
     WHERE t.id = ANY($1::uuid[]) AND t.status = $3 ORDER BY t.id FOR UPDATE
 ), judged AS (
     SELECT h.*, g.letter_id, coalesce(h.last_error,
@@ -45,8 +53,9 @@ WITH given AS (
     INSERT INTO dead_letter_details (task_id, life, error, payload)
     SELECT id, life, error, payload FROM judged ON CONFLICT (task_id, life) DO NOTHING
 )
-INSERT INTO dead_letters (id, task_id, life, attempts, type, queue, tags, reason, worker_id, error, search, created_at)
-SELECT letter_id, id, life, attempt, type, queue, tags,
+INSERT INTO dead_letters (id, task_id, life, owner_id, attempts, type, queue, tags, reason, worker_id, error, search,
+                          created_at)
+SELECT letter_id, id, life, owner_id, attempt, type, queue, tags,
        CASE WHEN losses >= $4 THEN 'poison' WHEN attempt >= max_attempts THEN 'attempts_exhausted'
             ELSE 'permanent' END,
        worker_id, {SHORT_ERROR}, {SEARCH}, clock_timestamp()
@@ -97,7 +106,7 @@ async def unlock(conn: Conn) -> None:
     await conn.execute(UNLOCK, _LOCK)
 
 
-async def correct_totals(conn: Conn, differences: Mapping[tuple[str, str, str], int]) -> None:
+async def correct_totals(conn: Conn, differences: Mapping[tuple[str, ...], int]) -> None:
     """Add these differences to the totals of (queue, type, status)."""
     rows = sorted(differences.items())
     await conn.execute(
@@ -105,6 +114,19 @@ async def correct_totals(conn: Conn, differences: Mapping[tuple[str, str, str], 
         [queue for (queue, _, _), _ in rows],
         [name for (_, name, _), _ in rows],
         [status for (_, _, status), _ in rows],
+        [n for _, n in rows],
+    )
+
+
+async def correct_owner_totals(conn: Conn, differences: Mapping[tuple[str, ...], int]) -> None:
+    """Add these differences to the totals of (owner, queue, type, status)."""
+    rows = sorted(differences.items())
+    await conn.execute(
+        CORRECT_OWNER_TOTALS,
+        [owner for (owner, _, _, _), _ in rows],
+        [queue for (_, queue, _, _), _ in rows],
+        [name for (_, _, name, _), _ in rows],
+        [status for (_, _, _, status), _ in rows],
         [n for _, n in rows],
     )
 

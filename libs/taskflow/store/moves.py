@@ -33,12 +33,15 @@ WITH me AS MATERIALIZED (
       AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp()) AND EXISTS (SELECT FROM me)
     RETURNING t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.type, t.queue, t.lane,
               t.payload, t.timeout_seconds, t.retry, t.started_at, t.tags, t.metadata, t.seq,
-              greatest(0, coalesce(date_part('epoch', t.started_at - t.queued_at), 0)) AS waited_seconds, t.trace
+              greatest(0, coalesce(date_part('epoch', t.started_at - t.queued_at), 0)) AS waited_seconds, t.trace,
+              t.owner_id
 ), counted AS (
-    INSERT INTO stat_deltas (n, queue, type, origin, target)
-    SELECT count(*), queue, type, 'queued', 'running' FROM moved GROUP BY queue, type
+    INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
+    SELECT count(*), queue, type, owner_id, 'queued', 'running' FROM moved GROUP BY queue, type, owner_id
 )
-SELECT * FROM moved"""
+SELECT id, version, number, life, attempt, max_attempts, losses, snoozes, type, queue, lane, payload, timeout_seconds,
+       retry, started_at, tags, metadata, seq, waited_seconds, trace
+FROM moved"""
 
 # $1 worker id  $2 task id uuid[]
 READ_REMAINDER = """-- store.moves.read_remainder
@@ -122,7 +125,7 @@ WITH given AS (
     WHERE t.id = g.id AND t.version = g.version AND t.worker_id = g.worker_id
     RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, t.number, t.life, t.attempt,
               t.started_seq, t.started_at, t.queued_at, t.worker_id, g.execution, g.error, g.letter_id, g.reason,
-              t.tags, CASE WHEN g.letter_id IS NOT NULL THEN t.payload END AS payload
+              t.tags, t.owner_id, CASE WHEN g.letter_id IS NOT NULL THEN t.payload END AS payload
 ), tried AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
                             finished_at, started_seq, finished_seq, error)
@@ -131,25 +134,26 @@ WITH given AS (
            error::json
     FROM moved
 ), buried AS (
-    INSERT INTO dead_letters (id, task_id, life, attempts, type, queue, tags, reason, worker_id, worker_version, error,
-                              search, created_at)
-    SELECT letter_id, id, life, attempt, type, queue, tags, reason, worker_id,
+    INSERT INTO dead_letters (id, task_id, life, owner_id, attempts, type, queue, tags, reason, worker_id,
+                              worker_version, error, search, created_at)
+    SELECT letter_id, id, life, owner_id, attempt, type, queue, tags, reason, worker_id,
            (SELECT w.version FROM workers w WHERE w.id = worker_id),
            {SHORT_ERROR}, {SEARCH}, clock_timestamp()
     FROM moved WHERE letter_id IS NOT NULL
     ON CONFLICT (task_id, life) DO UPDATE
-    SET id = excluded.id, attempts = excluded.attempts, reason = excluded.reason, worker_id = excluded.worker_id,
-        worker_version = excluded.worker_version, error = excluded.error, search = excluded.search,
-        created_at = excluded.created_at, status = 'pending', resolved_at = NULL, resolved_by = NULL,
-        resolved_reason = NULL, operation_id = NULL, handled_at = NULL, noticed_at = NULL, fingerprint = NULL
+    SET id = excluded.id, owner_id = excluded.owner_id, attempts = excluded.attempts, reason = excluded.reason,
+        worker_id = excluded.worker_id, worker_version = excluded.worker_version, error = excluded.error,
+        search = excluded.search, created_at = excluded.created_at, status = 'pending', resolved_at = NULL,
+        resolved_by = NULL, resolved_reason = NULL, operation_id = NULL, handled_at = NULL, noticed_at = NULL,
+        fingerprint = NULL
 ), kept AS (
     INSERT INTO dead_letter_details (task_id, life, error, payload)
     SELECT id, life, error::json, payload FROM moved WHERE letter_id IS NOT NULL
     ON CONFLICT (task_id, life) DO UPDATE
     SET error = excluded.error, payload = excluded.payload, executions = NULL
 ), counted AS (
-    INSERT INTO stat_deltas (n, queue, type, origin, target)
-    SELECT count(*), queue, type, 'running', status FROM moved GROUP BY queue, type, status
+    INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
+    SELECT count(*), queue, type, owner_id, 'running', status FROM moved GROUP BY queue, type, owner_id, status
 )
 SELECT id, seq, version, status, type, queue, lane, letter_id, CASE WHEN status = 'queued' THEN rung_at END AS rung_at
 FROM moved"""
@@ -165,7 +169,7 @@ WITH moved AS (
     FROM unnest($2::text::uuid[], $3::text::integer[], $4::text[]) AS g(id, version, result)
     WHERE t.id = g.id AND t.version = g.version AND t.worker_id = $1
     RETURNING t.id, t.seq, t.version, t.type, t.queue, t.number, t.life, t.attempt, t.started_seq, t.started_at,
-              t.queued_at
+              t.queued_at, t.owner_id
 ), tried AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
                             finished_at, started_seq, finished_seq)
@@ -173,8 +177,8 @@ WITH moved AS (
            started_seq, seq
     FROM moved
 ), counted AS (
-    INSERT INTO stat_deltas (n, queue, type, origin, target)
-    SELECT count(*), queue, type, 'running', 'completed' FROM moved GROUP BY queue, type
+    INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
+    SELECT count(*), queue, type, owner_id, 'running', 'completed' FROM moved GROUP BY queue, type, owner_id
 )
 SELECT id, seq, version FROM moved"""
 

@@ -26,14 +26,15 @@ class Day(NamedTuple):
     failed: int
 
 
+# A delta is the built-in owner's, for whom no figures are kept but everybody's, or some account's too.
 FOLD = """-- store.stats.fold
 WITH gone AS (
     DELETE FROM stat_deltas WHERE ctid = ANY (ARRAY(SELECT ctid FROM stat_deltas LIMIT 20000 FOR UPDATE SKIP LOCKED))
     RETURNING *
 ), parts AS (
-    SELECT queue, type, target AS status, n FROM gone WHERE target IS NOT NULL
-    UNION ALL SELECT queue, type, origin, -n FROM gone WHERE origin IS NOT NULL
-    UNION ALL SELECT queue, type, 'accepted', n FROM gone WHERE origin IS NULL
+    SELECT owner_id, queue, type, target AS status, n FROM gone WHERE target IS NOT NULL
+    UNION ALL SELECT owner_id, queue, type, origin, -n FROM gone WHERE origin IS NOT NULL
+    UNION ALL SELECT owner_id, queue, type, 'accepted', n FROM gone WHERE origin IS NULL
 ), totals AS (
     INSERT INTO stat_totals AS s (queue, type, status, n)
     SELECT queue, type, status, sum(n) FROM parts GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
@@ -47,6 +48,20 @@ WITH gone AS (
     ON CONFLICT (day, queue, type) DO UPDATE
     SET submitted = s.submitted + excluded.submitted, completed = s.completed + excluded.completed,
         failed = s.failed + excluded.failed
+), owned_totals AS (
+    INSERT INTO owner_totals AS s (owner_id, queue, type, status, n)
+    SELECT owner_id, queue, type, status, sum(n) FROM parts
+    WHERE owner_id <> '00000000-0000-0000-0000-000000000000' GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+    ON CONFLICT (owner_id, queue, type, status) DO UPDATE SET n = s.n + excluded.n
+), owned_days AS (
+    INSERT INTO owner_days AS s (owner_id, day, submitted, completed, failed)
+    SELECT owner_id, (at AT TIME ZONE 'UTC')::date, coalesce(sum(n) FILTER (WHERE origin IS NULL), 0),
+           coalesce(sum(n) FILTER (WHERE target = 'completed'), 0),
+           coalesce(sum(n) FILTER (WHERE target = 'failed'), 0)
+    FROM gone WHERE owner_id <> '00000000-0000-0000-0000-000000000000' GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (owner_id, day) DO UPDATE
+    SET submitted = s.submitted + excluded.submitted, completed = s.completed + excluded.completed,
+        failed = s.failed + excluded.failed
 )
 SELECT count(*) FROM gone"""
 
@@ -57,6 +72,43 @@ SELECT queue, type, status, sum(n)::bigint AS n FROM (
     UNION ALL SELECT queue, type, origin, -n FROM stat_deltas WHERE origin IS NOT NULL
     UNION ALL SELECT queue, type, 'accepted', n FROM stat_deltas WHERE origin IS NULL
 ) AS all_parts GROUP BY queue, type, status HAVING sum(n) <> 0"""
+
+# $1 owner id, not the built-in one: said beside it, so that the partial index of deltas may serve. So below.
+READ_TOTALS_OF = """-- store.stats.read_totals_of
+WITH unfolded AS MATERIALIZED (
+    SELECT queue, type, origin, target, n FROM stat_deltas
+    WHERE owner_id = $1 AND owner_id <> '00000000-0000-0000-0000-000000000000'
+)
+SELECT queue, type, status, sum(n)::bigint AS n FROM (
+    SELECT queue, type, status, n FROM owner_totals WHERE owner_id = $1
+    UNION ALL SELECT queue, type, target, n FROM unfolded WHERE target IS NOT NULL
+    UNION ALL SELECT queue, type, origin, -n FROM unfolded WHERE origin IS NOT NULL
+    UNION ALL SELECT queue, type, 'accepted', n FROM unfolded WHERE origin IS NULL
+) AS all_parts GROUP BY queue, type, status HAVING sum(n) <> 0"""
+
+READ_OWNED = """-- store.stats.read_owned
+WITH unfolded AS MATERIALIZED (
+    SELECT owner_id, queue, type, origin, target, n FROM stat_deltas
+    WHERE owner_id <> '00000000-0000-0000-0000-000000000000'
+)
+SELECT owner_id, queue, type, status, sum(n)::bigint AS n FROM (
+    SELECT owner_id, queue, type, status, n FROM owner_totals
+    UNION ALL SELECT owner_id, queue, type, target, n FROM unfolded WHERE target IS NOT NULL
+    UNION ALL SELECT owner_id, queue, type, origin, -n FROM unfolded WHERE origin IS NOT NULL
+    UNION ALL SELECT owner_id, queue, type, 'accepted', n FROM unfolded WHERE origin IS NULL
+) AS all_parts GROUP BY owner_id, queue, type, status HAVING sum(n) <> 0"""
+
+# $1 owner id
+COUNT_WAITING = """-- store.stats.count_waiting
+WITH unfolded AS MATERIALIZED (
+    SELECT origin, target, n FROM stat_deltas
+    WHERE owner_id = $1 AND owner_id <> '00000000-0000-0000-0000-000000000000'
+)
+SELECT coalesce(sum(n), 0)::bigint FROM (
+    SELECT status, n FROM owner_totals WHERE owner_id = $1
+    UNION ALL SELECT target, n FROM unfolded
+    UNION ALL SELECT origin, -n FROM unfolded
+) AS all_parts WHERE status IN ('scheduled', 'queued', 'retrying')"""
 
 READ_DAYS = """-- store.stats.read_days
 SELECT d.day::date AS day, coalesce(sum(p.submitted), 0)::bigint AS submitted,
@@ -71,6 +123,21 @@ LEFT JOIN (
 ) AS p ON p.day = d.day
 GROUP BY d.day ORDER BY d.day"""
 
+# $1 owner id
+READ_DAYS_OF = """-- store.stats.read_days_of
+SELECT d.day::date AS day, coalesce(sum(p.submitted), 0)::bigint AS submitted,
+       coalesce(sum(p.completed), 0)::bigint AS completed, coalesce(sum(p.failed), 0)::bigint AS failed
+FROM generate_series((now() AT TIME ZONE 'UTC')::date - 6, (now() AT TIME ZONE 'UTC')::date, interval '1 day') AS d(day)
+LEFT JOIN (
+    SELECT day, submitted, completed, failed FROM owner_days
+    WHERE owner_id = $1 AND day > (now() AT TIME ZONE 'UTC')::date - 7
+    UNION ALL
+    SELECT (at AT TIME ZONE 'UTC')::date, CASE WHEN origin IS NULL THEN n ELSE 0 END,
+           CASE WHEN target = 'completed' THEN n ELSE 0 END, CASE WHEN target = 'failed' THEN n ELSE 0 END
+    FROM stat_deltas WHERE owner_id = $1 AND owner_id <> '00000000-0000-0000-0000-000000000000'
+) AS p ON p.day = d.day
+GROUP BY d.day ORDER BY d.day"""
+
 
 async def fold(conn: Conn) -> int:
     """Fold a page of deltas into the totals; returns how many there were."""
@@ -78,11 +145,24 @@ async def fold(conn: Conn) -> int:
     return count
 
 
-async def read_totals(conn: Conn) -> list[Total]:
-    """The present figures, folded or not."""
-    return [Total(*row) for row in await conn.fetch(READ_TOTALS)]
+async def read_totals(conn: Conn, owner: str | None = None) -> list[Total]:
+    """The present figures, folded or not; of one owner's tasks, if one is given. The built-in one has none of his own."""
+    rows = await (conn.fetch(READ_TOTALS) if owner is None else conn.fetch(READ_TOTALS_OF, owner))
+    return [Total(*row) for row in rows]
 
 
-async def read_days(conn: Conn) -> list[Day]:
-    """The last seven days, oldest first, today included."""
-    return [Day(*row) for row in await conn.fetch(READ_DAYS)]
+async def read_days(conn: Conn, owner: str | None = None) -> list[Day]:
+    """The last seven days, oldest first, today included; of one owner's tasks, if one is given."""
+    rows = await (conn.fetch(READ_DAYS) if owner is None else conn.fetch(READ_DAYS_OF, owner))
+    return [Day(*row) for row in rows]
+
+
+async def read_owned(conn: Conn) -> dict[tuple[str, ...], int]:
+    """The present figures of all owners but the built-in one, by (owner, queue, type, status)."""
+    return {(str(owner), *place): n for owner, *place, n in await conn.fetch(READ_OWNED)}
+
+
+async def count_waiting(conn: Conn, owner: str) -> int:
+    """How many tasks of this owner are scheduled, queued or to be retried."""
+    count: int = await conn.fetchval(COUNT_WAITING, owner)
+    return count

@@ -63,10 +63,10 @@ WITH given AS (
            CASE WHEN due > now() THEN NULL ELSE now() END
     FROM given
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, status, lane, queue, type, rung_at, created_at, run_at
+    RETURNING id, status, lane, queue, type, rung_at, created_at, run_at, owner_id
 ), counted AS (
-    INSERT INTO stat_deltas (n, queue, type, target)
-    SELECT count(*), queue, type, status FROM made GROUP BY queue, type, status
+    INSERT INTO stat_deltas (n, queue, type, owner_id, target)
+    SELECT count(*), queue, type, owner_id, status FROM made GROUP BY queue, type, owner_id, status
 )
 SELECT id, status, lane, queue, type, rung_at, created_at, run_at FROM made"""
 
@@ -92,8 +92,8 @@ WITH given AS (
     ON CONFLICT (id) DO NOTHING
     RETURNING id, status, rung_at, created_at, run_at
 ), counted AS (
-    INSERT INTO stat_deltas (n, queue, type, target)
-    SELECT count(*), $4, $3, status FROM made GROUP BY status
+    INSERT INTO stat_deltas (n, queue, type, owner_id, target)
+    SELECT count(*), $4, $3, $15, status FROM made GROUP BY status
 )
 SELECT count(*) AS n, min(status) AS status, min(rung_at) AS rung_at, min(created_at) AS created_at,
        min(run_at) AS run_at,

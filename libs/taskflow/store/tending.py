@@ -71,14 +71,14 @@ WITH late AS MATERIALIZED (
         rung_at = CASE WHEN n.target = 'queued' THEN clock_timestamp() ELSE t.rung_at END,
         finished_at = CASE WHEN n.target = 'expired' THEN clock_timestamp() END
     FROM turned n WHERE t.id = n.id
-    RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, n.origin
+    RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, t.owner_id, n.origin
 ), noted AS (
     INSERT INTO task_events (task_id, at, seq, kind, status, data)
     SELECT id, clock_timestamp(), seq, 'task', 'expired', json_build_object('from', origin)
     FROM moved WHERE status = 'expired'
 ), counted AS (
-    INSERT INTO stat_deltas (n, queue, type, origin, target)
-    SELECT count(*), queue, type, origin, status FROM moved GROUP BY queue, type, origin, status
+    INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
+    SELECT count(*), queue, type, owner_id, origin, status FROM moved GROUP BY queue, type, owner_id, origin, status
 )
 SELECT id, seq, version, status, type, queue, lane, CASE WHEN status = 'queued' THEN rung_at END AS rung_at
 FROM moved"""
@@ -154,7 +154,7 @@ async def close_orphaned(conn: Conn, error: ErrorInfo, margin_seconds: float) ->
 # Terminal rows go in batches; a range is dropped once nothing of it is left (store.partitions.drop_empty_ranges).
 PRUNE_TASKS = """-- store.tending.prune_tasks
 WITH old AS (
-    SELECT id, queue, type, status FROM tasks t
+    SELECT id, queue, type, owner_id, status FROM tasks t
     WHERE id < $3 AND status IN ('completed', 'failed', 'cancelled', 'expired')
       AND finished_at < now() - $1 * interval '1 second'
       AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.task_id = t.id AND d.status = 'pending')
@@ -168,8 +168,8 @@ WITH old AS (
 ), happened AS (
     DELETE FROM task_events e USING old WHERE e.task_id = old.id
 ), counted AS (
-    INSERT INTO stat_deltas (n, queue, type, origin, target)
-    SELECT count(*), queue, type, status, 'pruned' FROM old GROUP BY queue, type, status
+    INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
+    SELECT count(*), queue, type, owner_id, status, 'pruned' FROM old GROUP BY queue, type, owner_id, status
 )
 SELECT count(*) FROM gone"""
 

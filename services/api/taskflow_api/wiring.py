@@ -47,6 +47,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 defaults,
                 strict_types=settings.strict_types,
                 validate_payloads=settings.validate_payloads,
+                waiting_max=settings.queued_tasks_per_user_max,
             )
         )
         waiters = await enter(Waiters(database, bus, reader))

@@ -42,7 +42,7 @@ async def test_nothing_is_wrong_with_what_a_healthy_system_leaves(conn: asyncpg.
 
 
 async def test_nothing_is_there_in_an_empty_database(conn: asyncpg.Connection) -> None:
-    assert await scan(conn) == Scan({}, dict.fromkeys(FLAGS, Found(0, [])))
+    assert await scan(conn) == Scan({}, {}, dict.fromkeys(FLAGS, Found(0, [])))
     assert await audit.scan_letters(conn) == Found(0, [])
     assert await audit.open_tries(conn, open_seconds=0) == []
 

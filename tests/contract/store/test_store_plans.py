@@ -63,6 +63,7 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.commands.discard_letters": PKEY,
     "store.dead_letters.read_letters": {*PKEY, DETAILS},
     "store.dead_letters.read_tries": {TRIES},
+    "store.dead_letters.stamp_letters": PKEY,
     "store.operations.take_tasks": PKEY,
     "store.operations.preview_tasks": PKEY,
     "store.steps.judge_canary": PKEY,
