@@ -5,13 +5,14 @@ from __future__ import annotations
 from msgspec import Struct
 
 from taskflow.domain.account import USER_SCOPES, By, Role, User
-from taskflow.domain.errors import Invalid, NameTaken, Problem, RegistrationClosed
+from taskflow.domain.errors import Invalid, NameTaken, NotFound, Problem, RegistrationClosed
+from taskflow.domain.task import LOCAL_OWNER
 from taskflow.engine.api_keys import make_key
 from taskflow.engine.passwords import Passwords, fault_of
 from taskflow.engine.vault import Vault, new_signing_secret
 from taskflow.kit.ids import new_id
 from taskflow.kit.logging import get_logger
-from taskflow.store import audit_log, signing_secrets, users
+from taskflow.store import audit_log, lockouts, sessions, signing_secrets, users
 from taskflow.store.connect import Conn, Database
 
 log = get_logger(__name__)
@@ -75,19 +76,56 @@ class Accounts:
         return Registered(user, key, secret)
 
 
-async def ensure_admin(database: Database, passwords: Passwords, username: str, password: str) -> User | None:
-    """Make the first admin, unless there is one who can sign in; returns the one made."""
-    async with database.connection() as conn:
-        if await users.lock_admins(conn):
-            return None
-    kept = await passwords.hash(password)
+async def ensure_admin(database: Database, passwords: Passwords, username: str, password: str) -> bool:
+    """Make the first admin, unless there is one who can sign in; whether it was made."""
     async with database.transaction() as conn:
         if await users.lock_admins(conn):
-            return None
-        user = await users.add_user(conn, new_id(), username, None, kept, "admin")
-        if user is None:
-            raise NameTaken(f"an account {username!r} exists, and is no admin")
-        await audit_log.write_audit(conn, By("environment"), "user.created", user.id, {"role": "admin"})
+            return False
+    kept = await passwords.hash(password)
+    async with database.transaction() as conn:
+        if await users.lock_admins(conn):  # another instance was quicker
+            return False
+        await _add_admin(conn, username, None, kept, By("environment"))
+    return True
+
+
+async def create_admin(
+    database: Database, passwords: Passwords, new: NewAccount, by: By, *, with_key: bool
+) -> tuple[User, str | None]:
+    """Make an admin, with an API key for everything if one is asked for."""
+    assert new.password is not None
+    _judge_password(new.password, new.username, new.email, "password")
+    kept = await passwords.hash(new.password)
+    async with database.transaction() as conn:
+        user = await _add_admin(conn, new.username, new.email, kept, by)
+        key = (await make_key(conn, user.id, "first", ["admin"], None, by))[1] if with_key else None
+    return user, key
+
+
+async def reset_password(database: Database, passwords: Passwords, name: str, password: str, by: By) -> User:
+    """Give the account of this name another password; its sessions and its lock end."""
+    async with database.connection() as conn:
+        login = await users.find_login(conn, name)
+    if login is None or login.id == LOCAL_OWNER:
+        raise NotFound(f"there is no account {name!r}")
+    _judge_password(password, name, None, "password")
+    kept = await passwords.hash(password)
+    async with database.transaction() as conn:
+        await users.set_password(conn, login.id, kept)
+        await sessions.end_sessions(conn, login.id, "password reset")
+        await lockouts.forgive(conn, f"account:{login.id}")
+        await audit_log.write_audit(conn, by, "user.password_reset", login.id)
+        user = await users.read_user(conn, login.id)
+    assert user is not None
+    return user
+
+
+async def _add_admin(conn: Conn, username: str | None, email: str | None, kept: str, by: By) -> User:
+    await refuse_taken(conn, username, email)
+    user = await users.add_user(conn, new_id(), username, email, kept, "admin")
+    if user is None:
+        raise NameTaken()
+    await audit_log.write_audit(conn, by, "user.created", user.id, {"role": "admin"})
     log.info("user.created", user_id=user.id, role="admin")
     return user
 

@@ -92,7 +92,9 @@ def allowed_methods(path: str) -> list[str]:
 def _route(operation: Operation, services: Services, drain: Drain) -> HTTPRouteHandler:
     async def endpoint(request: Request[Any, Any, Any]) -> ASGIApp:
         try:
-            return await operation.handle(Call(operation, request.scope, request.receive, services, drain))
+            caller = await services.admission.admit(request.scope, operation)
+            call = Call(operation, request.scope, request.receive, services, drain, caller)
+            return await operation.handle(call)
         except TaskflowError as error:
             if type(error).code == TaskflowError.code:
                 raise

@@ -89,7 +89,9 @@ def _filled(kind: type[S], members: dict[str, msgspec.Raw]) -> S:
 
 def expected_of(field: FieldInfo) -> str:
     """What a field is to hold, in words."""
-    metas = [meta for kind in (field.type, *get_args(field.type)) for meta in getattr(kind, "__metadata__", ())]
+    metas = [
+        meta for kind in (field.type, *get_args(field.type)) for meta in getattr(kind, "__metadata__", ())
+    ]
     said = [meta.description for meta in metas if isinstance(meta, Meta) and meta.description]
     return said[0] if said else "another kind of value"
 

@@ -154,12 +154,12 @@ class Operation(Struct, frozen=True):
     summary: str
     handle: Callable[[Call], Awaitable[ASGIApp]]
     answers: tuple[Answer, ...]
+    scope: Scope | None
     description: str = ""
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
     body: Body | None = None
     problems: tuple[int, ...] = ()
-    scope: Scope | None = None
     signs_in: bool = False
 
     @property

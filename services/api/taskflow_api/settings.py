@@ -60,6 +60,8 @@ class Settings(BusSettings, frozen=True, kw_only=True):
             raise SettingsError("SECRET_KEY", None, f"{_KEY_EXPECTED}, as AUTH_MODE is required here")
         _judge_key("SECRET_KEY", self.secret_key)
         _judge_key("SECRET_KEY_PREVIOUS", self.secret_key_previous)
+        if self.admin_password is not None:
+            _judge_password(self.admin_password, self.admin_username)
         _judge_each("TRUSTED_PROXIES", self.trusted_proxies, read_network, _PROXIES_EXPECTED)
         _judge_each("CORS_ORIGIN", self.cors_origin, read_origin, _ORIGINS_EXPECTED)
 
@@ -108,6 +110,15 @@ def _judge_each(name: str, texts: tuple[str, ...], read: Callable[[str], object]
             read(text)
         except ValueError as error:
             raise SettingsError(name, ",".join(texts), f"{expected} ({error})") from None
+
+
+def _judge_password(password: str, username: str) -> None:
+    from taskflow.engine.passwords import fault_of  # argon2 and word lists: only where a password is given
+
+    if (fault := fault_of(password, [username])) is not None:
+        raise SettingsError(
+            "ADMIN_PASSWORD", "***", f"a password that is not easily guessed (this one {fault})"
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -38,9 +38,7 @@ Expiry = Annotated[
 ]
 Overlap = Annotated[
     float,
-    Meta(
-        ge=0, le=OVERLAP_SECONDS_MAX, description=f"a number of seconds from 0 to {OVERLAP_SECONDS_MAX}"
-    ),
+    Meta(ge=0, le=OVERLAP_SECONDS_MAX, description=f"a number of seconds from 0 to {OVERLAP_SECONDS_MAX}"),
 ]
 
 
@@ -68,7 +66,9 @@ async def make_key(call: Call) -> ASGIApp:
     if said.expires_at is not None and not (
         moment < said.expires_at < moment + timedelta(days=366 * YEARS_AHEAD_MAX)
     ):
-        fault = Problem(f"expected a time in the future, at most {YEARS_AHEAD_MAX} years ahead", pointer="/expires_at")
+        fault = Problem(
+            f"expected a time in the future, at most {YEARS_AHEAD_MAX} years ahead", pointer="/expires_at"
+        )
         raise refusal(Invalid, [fault])
     scopes = sorted(set(said.scopes) if said.scopes is not None else call.caller.scopes & USER_SCOPES)
     made = await call.services.api_keys.make(call.caller, said.name, scopes, said.expires_at, call.by())

@@ -139,7 +139,9 @@ async def sign_out(call: Call) -> ASGIApp:
         return Reply(204, b"", media_type="")
     call.caller = await call.services.admission.caller(call.scope)
     if call.caller.session_id is None:
-        raise Unauthenticated("these credentials are of no session; expected an access token, or refresh_token")
+        raise Unauthenticated(
+            "these credentials are of no session; expected an access token, or refresh_token"
+        )
     await service.sign_out(call.caller.session_id, call.by())
     return Reply(204, b"", media_type="")
 
@@ -197,6 +199,7 @@ OPERATIONS = (
         body=Body("Registration", {"email": "ann@example.org"}),
         answers=(Answer(201, "The account, its first API key and its signing secret", "Registered"),),
         problems=(403, 409, 413, 415, 429),
+        scope=None,
         signs_in=True,
     ),
     Operation(
@@ -209,6 +212,7 @@ OPERATIONS = (
         body=Body("SignInBody", _SIGN_IN, form=True),
         answers=(_GRANTED,),
         problems=(401, 413, 415, 429),
+        scope=None,
         signs_in=True,
     ),
     Operation(
@@ -222,6 +226,7 @@ OPERATIONS = (
         body=Body("RefreshBody", {"refresh_token": "tfr_..."}, form=True),
         answers=(_GRANTED,),
         problems=(401, 413, 415, 429),
+        scope=None,
         signs_in=True,
     ),
     Operation(
@@ -234,6 +239,7 @@ OPERATIONS = (
         body=Body("VerifyBody", {"token": "tfq_..."}),
         answers=(Answer(200, "It is good", "Verified"),),
         problems=(401, 413, 415, 429),
+        scope=None,
         signs_in=True,
     ),
     Operation(
@@ -246,6 +252,7 @@ OPERATIONS = (
         body=Body("SignOutBody", {}, required=False),
         answers=(Answer(204, "Signed out", None),),
         problems=(401, 413, 415, 429),
+        scope=None,
         signs_in=True,
     ),
     Operation(

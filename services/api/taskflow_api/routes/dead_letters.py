@@ -154,6 +154,7 @@ def _replay(name: str, operation_id: str, summary: str) -> Operation:
         body=Body("Replay", {"payload": {"hello": "world"}}, required=False),
         answers=(Answer(202, "The task, in its next life", "Task"),),
         problems=(404, 409, 413, 415),
+        scope="operate",
     )
 
 
@@ -167,6 +168,7 @@ OPERATIONS = (
         handle=list_letters,
         query=(*FILTERS, *PAGING),
         answers=(Answer(200, "A page of dead letters", "DeadLetterList"),),
+        scope="read",
     ),
     Operation(
         id="listDeadLetterGroups",
@@ -177,6 +179,7 @@ OPERATIONS = (
         handle=list_groups,
         query=(*FILTERS, LIMIT),
         answers=(Answer(200, "The largest groups", "LetterGroupList"),),
+        scope="read",
     ),
     Operation(
         id="exportDeadLetters",
@@ -187,6 +190,7 @@ OPERATIONS = (
         handle=export_letters,
         query=FILTERS,
         answers=(Answer(200, "Lines of JSON, newest first", "DeadLetterDetail", media_types=(NDJSON,)),),
+        scope="read",
     ),
     Operation(
         id="readDeadLetter",
@@ -197,6 +201,7 @@ OPERATIONS = (
         handle=read_letter,
         answers=(Answer(200, "The dead letter, with all that explains it", "DeadLetterDetail"),),
         problems=(404,),
+        scope="read",
     ),
     _replay("replay", "replayDeadLetter", "Replay a dead letter, with its payload or another"),
     _replay("reprocess", "reprocessDeadLetter", "The same as replay"),
@@ -210,5 +215,6 @@ OPERATIONS = (
         body=Body("WithReason", {"reason": "customer is gone"}, required=False),
         answers=(Answer(200, "The dead letter, discarded", "DeadLetterDetail"),),
         problems=(404, 409, 413, 415),
+        scope="operate",
     ),
 )

@@ -178,6 +178,7 @@ def _bulk_operation(
             Answer(200, "A dry run: what would match", preview),
         ),
         problems=(413, 415),
+        scope="operate",
     )
 
 
@@ -192,6 +193,7 @@ def _turning(word: str, status: OperationStatus, summary: str) -> Operation:
         body=REASON,
         answers=(Answer(200, "The operation", "Operation"),),
         problems=(404, 409, 413, 415),
+        scope="operate",
     )
 
 
@@ -237,6 +239,7 @@ OPERATIONS = (
         handle=list_operations,
         query=(one_of("status", OPERATION_STATUSES, "Only in this status; repeated: or"), *PAGING),
         answers=(Answer(200, "A page of operations", "OperationList"),),
+        scope="read",
     ),
     Operation(
         id="readOperation",
@@ -247,6 +250,7 @@ OPERATIONS = (
         handle=read_operation,
         answers=(Answer(200, "The operation", "OperationDetail"),),
         problems=(404,),
+        scope="read",
     ),
     _turning("pause", "paused", "Let an operation rest"),
     _turning("resume", "running", "Let a paused operation go on"),
@@ -260,5 +264,6 @@ OPERATIONS = (
         handle=list_audit,
         query=(*_AUDIT_FILTERS, *PAGING),
         answers=(Answer(200, "A page of the audit log", "AuditEventList"),),
+        scope="admin",
     ),
 )

@@ -181,5 +181,6 @@ OPERATIONS = (
             Answer(204, "Nothing will follow: the task has ended", None),
         ),
         problems=(404,),
+        scope="read",
     ),
 )

@@ -124,7 +124,7 @@ async def explain(call: Call) -> ASGIApp:
 
 async def stats(call: Call) -> ASGIApp:
     """The figures of the system."""
-    return answer(await call.services.reader.stats())
+    return answer(await call.services.reader.stats(call.caller.sees))
 
 
 async def cancel(call: Call) -> ASGIApp:
@@ -158,6 +158,7 @@ OPERATIONS = (
         handle=list_tasks,
         query=(*FILTERS, INCLUDE, *PAGING),
         answers=(Answer(200, "A page of tasks", "TaskList"),),
+        scope="read",
     ),
     Operation(
         id="readStats",
@@ -167,6 +168,7 @@ OPERATIONS = (
         summary="The figures of the system, at most 5 seconds old",
         handle=stats,
         answers=(Answer(200, "The figures", "Stats"),),
+        scope="read",
     ),
     Operation(
         id="readTask",
@@ -178,6 +180,7 @@ OPERATIONS = (
         query=(WAIT,),
         answers=(Answer(200, "The task as it now is", "Task"),),
         problems=(404,),
+        scope="read",
     ),
     Operation(
         id="listExecutions",
@@ -189,6 +192,7 @@ OPERATIONS = (
         query=PAGING,
         answers=(Answer(200, "A page of executions", "ExecutionList"),),
         problems=(404,),
+        scope="read",
     ),
     Operation(
         id="listLogs",
@@ -200,6 +204,7 @@ OPERATIONS = (
         query=PAGING,
         answers=(Answer(200, "A page of log lines", "LogLineList"),),
         problems=(404,),
+        scope="read",
     ),
     Operation(
         id="explainTask",
@@ -210,6 +215,7 @@ OPERATIONS = (
         handle=explain,
         answers=(Answer(200, "The reasons, in the order in which they must go", "Explanation"),),
         problems=(404,),
+        scope="read",
     ),
     Operation(
         id="cancelTask",
@@ -221,6 +227,7 @@ OPERATIONS = (
         handle=cancel,
         answers=(Answer(200, "The task, cancelled", "Task"),),
         problems=(404, 409, 413, 415),
+        scope="operate",
     ),
     Operation(
         id="retryTask",
@@ -232,5 +239,6 @@ OPERATIONS = (
         handle=retry,
         answers=(Answer(202, "The task, in its next life", "Task"), Answer(200, "The task, due now", "Task")),
         problems=(404, 409, 413, 415),
+        scope="operate",
     ),
 )

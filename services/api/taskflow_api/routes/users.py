@@ -117,7 +117,9 @@ OPERATIONS = (
         summary="Make an account for somebody",
         handle=make_user,
         body=Body("NewUser", {"email": "ann@example.org", "role": "user"}),
-        answers=(Answer(201, "The account, its first API key and its signing secret", "Registered", ("Location",)),),
+        answers=(
+            Answer(201, "The account, its first API key and its signing secret", "Registered", ("Location",)),
+        ),
         problems=(409, 413, 415),
         scope="admin",
     ),
