@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import jsonschema_rs
 import pytest
+from tests.support import accounts
 from tests.support.systems import System, running_system
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -40,8 +42,11 @@ def test_operations_are_named_and_told_of(http: httpx.Client) -> None:
 
 @pytest.fixture
 def system() -> Iterator[System]:
-    """A running system in which there is something of every kind: a task that ended, a dead letter, a worker."""
-    with running_system("--workers", "1") as found:
+    """A running system in which there is something of every kind, called by an admin, by key: nobody else may."""
+    with running_system("--workers", "1", **accounts.REQUIRED, REGISTRATION="open") as found:
+        token = accounts.sign_in(str(found.http.base_url))["access_token"]
+        key = accounts.make_key(str(found.http.base_url), token, "admin")["key"]
+        found.http.headers.update(accounts.bearer(key))
         ended = [found.submit(name)["id"] for name in ("demo", "gives_up", "gives_up")]
         assert [found.wait(task_id)["status"] for task_id in ended] == ["completed", "failed", "failed"]
         yield found
@@ -58,6 +63,7 @@ def test_the_api_keeps_to_its_document(system: System, tmp_path: Path) -> None:
         timeout=240,
         check=False,
         cwd=tmp_path,
+        env={**os.environ, "TASKFLOW_API_KEY": system.http.headers["authorization"].removeprefix("Bearer ")},
     )
     assert done.returncode == 0, f"{done.stdout[-20_000:]}\n{done.stderr[-2_000:]}\n{system.log()[-5_000:]}"
     print(done.stdout[-3_000:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import json
 import os
@@ -12,24 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taskflow.kit.settings import ProgramSettings, Url, load
-
 if TYPE_CHECKING:
     from taskflow.domain.account import By
 
 
-class AdminSettings(ProgramSettings, frozen=True, kw_only=True):
-    """What `taskflow admin` reads."""
-
-    database_url: Url
-
-
 class Refused(click.ClickException):
-    """It cannot be done; exit codes as everywhere."""
+    """It cannot be done."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    exit_code = 2
+
+
+class Unknown(Refused):
+    """There is no such account."""
+
+    exit_code = 3
+
+
+class Taken(Refused):
+    """There is such an account."""
+
+    exit_code = 5
 
 
 _PASSWORD = click.option(
@@ -87,9 +88,11 @@ def password(name: str, password_stdin: bool, as_json: bool) -> None:
 
 
 def _database() -> Any:
+    from taskflow.cli.migrate import MigrateSettings
+    from taskflow.kit.settings import load
     from taskflow.store.connect import Database
 
-    return Database(load(AdminSettings, os.environ).database_url, application="taskflow-admin")
+    return Database(load(MigrateSettings, os.environ).database_url, application="taskflow-admin")
 
 
 def _password(from_stdin: bool) -> tuple[str, bool]:
@@ -108,16 +111,18 @@ def _by() -> By:
 
 
 def _carried_out(act: Any) -> dict[str, Any]:
+    import asyncio
+
     from taskflow.domain.errors import Invalid, NameTaken, NotFound
 
     try:
         told: dict[str, Any] = asyncio.run(act)
     except NameTaken as error:
-        raise Refused(error.detail, 5) from error
+        raise Taken(error.detail) from error
     except NotFound as error:
-        raise Refused(error.detail, 3) from error
+        raise Unknown(error.detail) from error
     except Invalid as error:
-        raise Refused(error.detail, 2) from error
+        raise Refused(error.detail) from error
     return told
 
 

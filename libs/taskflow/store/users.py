@@ -85,7 +85,7 @@ WHERE id = $1 RETURNING {_COLUMNS}"""
 
 # $1 the built-in account, which cannot sign in
 COUNT_ADMINS = f"""-- store.users.count_admins
-SELECT count(*) FROM users WHERE role = 'admin' AND id <> $1 AND {_LIVE}"""
+SELECT count(*) FROM users WHERE role = 'admin' AND id <> $1 AND password_hash IS NOT NULL AND {_LIVE}"""
 
 LOCK_ADMINS = """-- store.users.lock_admins
 SELECT pg_advisory_xact_lock(hashtextextended('taskflow admins', 1635083369))"""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from taskflow.domain.account import LOCAL, Caller
-from taskflow.domain.errors import BadHeader, Forbidden, Unauthenticated
+from taskflow.domain.errors import Forbidden, Unauthenticated
 from taskflow.engine.credentials import Credentials
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def shown_in(scope: HTTPScope) -> str | None:
                 raise Unauthenticated(f"the header Authorization is not understood; {_EXPECTED}")
             found.add(rest.strip())
     if len(found) > 1:
-        raise BadHeader("Authorization and X-API-Key differ; expected one of them")
+        raise Unauthenticated("Authorization and X-API-Key differ; expected one of them")
     shown = next(iter(found), None)
     if shown is not None and not shown:
         raise Unauthenticated(f"the credentials are empty; {_EXPECTED}")

@@ -101,7 +101,9 @@ def _route(operation: Operation, services: Services, drain: Drain) -> HTTPRouteH
             return problem(error, request.scope["state"]["request_id"])
 
     path = re.sub(r"{(\w+)}", r"{\1:str}", operation.path)
-    return HTTPRouteHandler(path, http_method=HttpMethod(operation.method), name=operation.id)(endpoint)
+    method = HttpMethod(operation.method)
+    # Routes answer with a status of their own; Litestar would take a DELETE for one that has no body.
+    return HTTPRouteHandler(path, http_method=method, status_code=200, name=operation.id)(endpoint)
 
 
 def _page(path: str, reply: Reply) -> HTTPRouteHandler:

@@ -137,6 +137,11 @@ def _put_right(schemas: dict[str, Schema]) -> None:
         "type": "string",
         "enum": sorted({kind.code for kind in STATUSES}),
     }
+    for name in ("Registration", "NewUser", "SignInBody"):
+        schemas[name]["anyOf"] = [{"required": ["email"]}, {"required": ["username"]}]
+    schemas["UserChange"]["minProperties"] = 1
+    for name in ("NewKey", "KeyRotation", "SignOutBody", "ProfileChange"):
+        schemas[name]["type"] = ["object", "null"]  # all of it may be left out
     # The program cannot tell these from absent ones, and a caller need not.
     schemas["ProblemDetails"]["additionalProperties"] = True
     for name in ("Submission", "Item"):

@@ -126,7 +126,7 @@ async def _first_admin(database: Database, passwords: Passwords, username: str, 
             log.warning("first_admin.deferred", error=str(error))
             await asyncio.sleep(FIRST_ADMIN_SECONDS)
         except NameTaken as error:
-            log.error("first_admin.refused", username=username, error=error.detail)
+            log.warning("first_admin.refused", username=username, error=error.detail)
             return
         else:
             return

@@ -30,7 +30,13 @@ def refused(**settings: str) -> tuple[int, str]:
 def test_it_does_not_listen_to_everybody_unasked() -> None:
     code, said = refused(HTTP_HOST="0.0.0.0")
     assert code == 2
-    assert 'HTTP_HOST="0.0.0.0" is not valid; expected' in said.splitlines()[-1]
+    assert "SECRET_KEY is not set; expected at least 32 random bytes" in said.splitlines()[-1]
+    code, said = refused(HTTP_HOST="0.0.0.0", AUTH_MODE="disabled")
+    assert code == 2
+    assert (
+        'AUTH_MODE="disabled" is not valid; expected required, as HTTP_HOST is 0.0.0.0'
+        in said.splitlines()[-1]
+    )
     assert "Traceback" not in said
 
 

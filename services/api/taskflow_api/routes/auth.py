@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict
 
 from taskflow.domain.account import Profile, User
@@ -26,18 +26,18 @@ T = TypeVar("T")
 class Registration(Struct, forbid_unknown_fields=True):
     """A new account: an e-mail address alone, or names and a password."""
 
-    username: Username | None = None
-    email: Email | None = None
-    password: Password | None = None
-    password_confirm: Password | None = None
+    username: Username | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    password: Password | UnsetType = UNSET
+    password_confirm: Password | UnsetType = UNSET
 
 
 class SignInBody(Struct, forbid_unknown_fields=True):
     """Who signs in: by username or e-mail address, in either field."""
 
     password: Password
-    username: Name | None = None
-    email: Name | None = None
+    username: Name | UnsetType = UNSET
+    email: Name | UnsetType = UNSET
 
 
 class RefreshBody(Struct, forbid_unknown_fields=True):
@@ -49,7 +49,7 @@ class RefreshBody(Struct, forbid_unknown_fields=True):
 class SignOutBody(Struct, forbid_unknown_fields=True):
     """The refresh token of the session that is to end; without one, that of the credentials."""
 
-    refresh_token: Shown | None = None
+    refresh_token: Shown | UnsetType = UNSET
 
 
 class VerifyBody(Struct, forbid_unknown_fields=True):
@@ -61,8 +61,8 @@ class VerifyBody(Struct, forbid_unknown_fields=True):
 class ProfileChange(Struct, forbid_unknown_fields=True):
     """Other names; what is not given stays."""
 
-    username: Username | None = None
-    email: Email | None = None
+    username: Username | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
 
 
 class PasswordChange(Struct, forbid_unknown_fields=True):
@@ -70,7 +70,7 @@ class PasswordChange(Struct, forbid_unknown_fields=True):
 
     old_password: Password
     new_password: Password
-    new_password_confirm: Password | None = None
+    new_password_confirm: Password | UnsetType = UNSET
 
 
 BODIES = (Registration, SignInBody, RefreshBody, SignOutBody, VerifyBody, ProfileChange, PasswordChange)
@@ -86,15 +86,15 @@ def keyed(service: T | None) -> T:
 def new_account(said: Registration) -> NewAccount:
     """The account a body asks for. Raises Invalid for what its fields alone cannot tell."""
     problems = []
-    if said.email is None and said.username is None:
+    if not (said.email or said.username):
         problems.append(Problem("is required, or username; expected an e-mail address", pointer="/email"))
-    if said.username is not None and said.email is None and said.password is None:
+    if said.username and not (said.email or said.password):
         problems.append(Problem("is required beside username", pointer="/password"))
     if said.password_confirm != said.password:
         problems.append(Problem("expected the password once more", pointer="/password_confirm"))
     if problems:
         raise refusal(Invalid, problems)
-    return NewAccount(said.username, said.email, said.password)
+    return NewAccount(said.username or None, said.email or None, said.password or None)
 
 
 async def register(call: Call) -> ASGIApp:
@@ -109,7 +109,7 @@ async def sign_in(call: Call) -> ASGIApp:
     service = keyed(call.services.sign_in)
     said = await read_fields(call, SignInBody)
     name = said.username or said.email
-    if name is None or (said.username and said.email and said.username != said.email):
+    if not name:
         raise refusal(
             Invalid, [Problem("is required; expected a username or e-mail address", pointer="/username")]
         )
@@ -134,7 +134,7 @@ async def sign_out(call: Call) -> ASGIApp:
     """End a session."""
     service = keyed(call.services.sign_in)
     said = await read_fields(call, SignOutBody)
-    if said.refresh_token is not None:
+    if said.refresh_token:
         await service.sign_out_by(said.refresh_token, call.by())
         return Reply(204, b"", media_type="")
     call.caller = await call.services.admission.caller(call.scope)
@@ -154,7 +154,9 @@ async def read_profile(call: Call) -> ASGIApp:
 async def change_profile(call: Call) -> ASGIApp:
     """Other names for who calls."""
     said = await read_fields(call, ProfileChange)
-    user = await call.services.users.rename(call.caller.user_id, said.username, said.email, call.by())
+    user = await call.services.users.rename(
+        call.caller.user_id, said.username or None, said.email or None, call.by()
+    )
     return answer(_profile(call, user))
 
 
@@ -169,7 +171,7 @@ async def change_password(call: Call) -> ASGIApp:
     """Another password."""
     service = keyed(call.services.sign_in)
     said = await read_fields(call, PasswordChange)
-    if said.new_password_confirm not in {None, said.new_password}:
+    if said.new_password_confirm and said.new_password_confirm != said.new_password:
         fault = Problem("expected the new password once more", pointer="/new_password_confirm")
         raise refusal(Invalid, [fault])
     ended = await service.change_password(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from taskflow.domain.account import ROLES, Role
 from taskflow.domain.errors import Invalid, Problem
@@ -28,17 +28,17 @@ Switch = Annotated[bool, Meta(description="true or false")]
 class NewUser(Struct, forbid_unknown_fields=True):
     """An account that an admin makes."""
 
-    username: Username | None = None
-    email: Email | None = None
-    password: Password | None = None
+    username: Username | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    password: Password | UnsetType = UNSET
     role: RoleName = "user"
 
 
 class UserChange(Struct, forbid_unknown_fields=True):
     """Other rights; what is not given stays."""
 
-    role: RoleName | None = None
-    disabled: Switch | None = None
+    role: RoleName | UnsetType = UNSET
+    disabled: Switch | UnsetType = UNSET
 
 
 BODIES = (NewUser, UserChange)
@@ -73,9 +73,10 @@ async def read_user(call: Call) -> ASGIApp:
 async def change_user(call: Call) -> ASGIApp:
     """Other rights."""
     said = await read_fields(call, UserChange)
-    if said.role is None and said.disabled is None:
+    if said.role is UNSET and said.disabled is UNSET:
         raise refusal(Invalid, [Problem("expected role, disabled or both", pointer="")])
-    user = await call.services.users.set_rights(call.path["user_id"], said.role, said.disabled, call.by())
+    role, disabled = said.role or None, None if said.disabled is UNSET else said.disabled
+    user = await call.services.users.set_rights(call.path["user_id"], role, disabled, call.by())
     return answer(user)
 
 
