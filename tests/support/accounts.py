@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from tests.support.waiting import wait_until_sync
 
-SECRET_KEY = "tests-sign-with-this-0123456789abcdefghijklmnopqrstuvwxyz"
+SECRET_KEY = "tests-sign-with-this-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLM"
 ADMIN_PASSWORD = "an admin of tests, 4 words"
 REQUIRED = {"AUTH_MODE": "required", "SECRET_KEY": SECRET_KEY, "ADMIN_PASSWORD": ADMIN_PASSWORD}
 """The environment of an api that lets nobody in without credentials, and makes the admin `admin`."""

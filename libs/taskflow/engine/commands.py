@@ -48,9 +48,14 @@ class Commands:
 
     async def cancel(self, task_id: str, by: By) -> Task:
         """Cancel a live task; a running one is `cancelled` at once, and its handler is told to stop."""
-        made, task = await self._carry_out(
-            task_id, by, lambda conn: commands.cancel_tasks(conn, [task_id], by)
-        )
+
+        async def cancel(conn: Conn) -> list[Commanded]:
+            made = await commands.cancel_tasks(conn, [task_id], by)
+            if made:
+                await audit_log.write_audit(conn, by, "task.cancelled", task_id)
+            return made
+
+        made, task = await self._carry_out(task_id, by, cancel)
         for move in made:
             if move.origin == "running":
                 # the claim's version: the cancel itself made the next
@@ -63,9 +68,14 @@ class Commands:
 
     async def retry(self, task_id: str, by: By) -> tuple[Task, bool]:
         """Queue a task now. True: it was over, and a new life began."""
-        made, task = await self._carry_out(
-            task_id, by, lambda conn: commands.retry_tasks(conn, [task_id], by)
-        )
+
+        async def retry(conn: Conn) -> list[Commanded]:
+            made = await commands.retry_tasks(conn, [task_id], by)
+            if made:
+                await audit_log.write_audit(conn, by, "task.retried", task_id, {"life": made[0].life})
+            return made
+
+        made, task = await self._carry_out(task_id, by, retry)
         if task is None:
             raise NotFound()
         if not made:
