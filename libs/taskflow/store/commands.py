@@ -102,7 +102,7 @@ WITH before AS (
     SELECT id, status, status IN ('failed', 'cancelled', 'expired') AS ended FROM tasks
     WHERE id = ANY($1::uuid[]) AND ($6::integer[] IS NULL OR version = ($6::integer[])[array_position($1::uuid[], id)])
     ORDER BY id FOR UPDATE
-){_QUEUE_AGAIN}"""
+){_QUEUE_AGAIN}"""  # nosec B608  # static text
 
 # $1 letter id uuid[] (sorted)  $6 'pending'  $7 'failed'
 # Only while a letter is pending and of the task's present life.
@@ -112,7 +112,7 @@ WITH letters AS MATERIALIZED (
 ), before AS (
     SELECT t.id, t.status, true AS ended FROM letters l JOIN tasks t ON t.id = l.task_id
     WHERE t.life = l.life AND t.status = $7
-){_QUEUE_AGAIN}"""
+){_QUEUE_AGAIN}"""  # nosec B608  # static text
 
 # $1 letter id uuid[] (sorted)  $2 who commands  $3 why  $4 operation id  $5 'pending'
 # A task may be gone; else its history tells.

@@ -52,7 +52,7 @@ SELECT letter_id, id, life, attempt, type, queue, tags,
        worker_id, {SHORT_ERROR}, {SEARCH}, clock_timestamp()
 FROM judged
 ON CONFLICT (task_id, life) DO NOTHING
-RETURNING id, task_id, life, type, queue, reason"""
+RETURNING id, task_id, life, type, queue, reason"""  # nosec B608  # static text
 
 # $1 letter id uuid[]
 # Of a life that was followed by another: replayed. Of a task that is gone or ended otherwise: there is nothing to replay,

@@ -152,7 +152,7 @@ WITH given AS (
     SELECT count(*), queue, type, 'running', status FROM moved GROUP BY queue, type, status
 )
 SELECT id, seq, version, status, type, queue, lane, letter_id, CASE WHEN status = 'queued' THEN rung_at END AS rung_at
-FROM moved"""
+FROM moved"""  # nosec B608  # static text
 
 
 # $1 worker id  $2 task ids (sorted)  $3 versions  $4 results

@@ -21,20 +21,20 @@ _TAKE = f""", pages AS (
     FROM (SELECT id, guard, (row_number() OVER (ORDER BY id) - 1) / {PAGE_ITEMS} AS page FROM matched) numbered
     GROUP BY page
 )
-SELECT count(*) FROM matched"""
+SELECT count(*) FROM matched"""  # nosec B608  # static text
 
 # $10 items at most  $11 operation id
 TAKE_LETTERS = f"""-- store.operations.take_letters
 WITH matched AS MATERIALIZED (
     SELECT id, NULL::integer AS guard FROM dead_letters WHERE {dead_letters.MATCH} ORDER BY id LIMIT $10
-){_TAKE}"""
+){_TAKE}"""  # nosec B608  # static text
 
 # $10 items at most  $11 operation id  $12 whether it retries
 TAKE_TASKS = f"""-- store.operations.take_tasks
 WITH matched AS MATERIALIZED (
     SELECT id, CASE WHEN $12::boolean THEN version ELSE life END AS guard
     FROM tasks WHERE {tasks.MATCH} ORDER BY id LIMIT $10
-){_TAKE}"""
+){_TAKE}"""  # nosec B608  # static text
 
 _COUNT = """
 SELECT type, count(*) AS n, ARRAY(SELECT id FROM matched ORDER BY id LIMIT $11) AS first
@@ -44,13 +44,13 @@ FROM matched GROUP BY type ORDER BY n DESC, type"""
 PREVIEW_LETTERS = f"""-- store.operations.preview_letters
 WITH matched AS (
     SELECT id, type FROM dead_letters WHERE {dead_letters.MATCH} ORDER BY id LIMIT $10
-){_COUNT}"""
+){_COUNT}"""  # nosec B608  # static text
 
 # $10 items at most  $11 examples
 PREVIEW_TASKS = f"""-- store.operations.preview_tasks
 WITH matched AS (
     SELECT id, type FROM tasks WHERE {tasks.MATCH} ORDER BY id LIMIT $10
-){_COUNT}"""
+){_COUNT}"""  # nosec B608  # static text
 
 # $1 id  $2 action  $3 filter  $4 limit  $5 rate  $6 canary first  $7 stop if failed  $8 wait seconds  $9 actor  $10 reason
 # $11 matched  $12 owner id
@@ -71,12 +71,12 @@ OPERATION_COLUMNS = """id, created_at, finished_at, rate_per_second, matched, do
 
 # $1 id
 READ_OPERATION = f"""-- store.operations.read_operation
-SELECT {OPERATION_COLUMNS} FROM operations WHERE id = $1"""
+SELECT {OPERATION_COLUMNS} FROM operations WHERE id = $1"""  # nosec B608  # static text
 
 # $1 status[]  $2 before id  $3 limit
 LIST_OPERATIONS = f"""-- store.operations.list_operations
 SELECT {OPERATION_COLUMNS} FROM operations
-WHERE (cardinality($1::text[]) = 0 OR status = ANY($1)) AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"""
+WHERE (cardinality($1::text[]) = 0 OR status = ANY($1)) AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"""  # nosec B608  # static text
 
 # $1 id  $2 statuses before  $3 status  $4 why
 # One that goes on begins a new account with its rate, and its canary waits anew.
@@ -85,7 +85,7 @@ UPDATE operations SET status = $3, status_reason = CASE WHEN $3 <> 'running' THE
     paced_at = clock_timestamp(),
     canary_since = CASE WHEN canary_since IS NOT NULL THEN clock_timestamp() END,
     finished_at = CASE WHEN $3 IN ('stopped', 'done') THEN clock_timestamp() END
-WHERE id = $1 AND status = ANY($2::text[]) RETURNING {OPERATION_COLUMNS}"""
+WHERE id = $1 AND status = ANY($2::text[]) RETURNING {OPERATION_COLUMNS}"""  # nosec B608  # static text
 
 # $1 id
 DROP_PAGES = """-- store.operations.drop_pages

@@ -25,7 +25,7 @@ SELECT {OPERATION_COLUMNS}, taken, canary_tasks, canary_lives,
        rate_per_second * least(extract(epoch FROM clock_timestamp() - paced_at)::float8,
                                greatest({BURST_SECONDS}, 1 / rate_per_second)) AS tokens,
        coalesce(extract(epoch FROM clock_timestamp() - canary_since)::float8, 0) AS waited_seconds
-FROM operations WHERE id = $1 AND status = 'running' FOR UPDATE SKIP LOCKED"""
+FROM operations WHERE id = $1 AND status = 'running' FOR UPDATE SKIP LOCKED"""  # nosec B608  # static text
 
 # $1 id  $2 page  $3 first place (from 1)  $4 last place
 READ_ITEMS = """-- store.steps.read_items
@@ -39,7 +39,7 @@ UPDATE operations SET taken = taken + $2, done = done + $3, skipped = skipped + 
              + ($3 + $5) / rate_per_second * interval '1 second',
     canary_tasks = CASE WHEN canary_state = 'replaying' THEN canary_tasks || $6::uuid[] ELSE canary_tasks END,
     canary_lives = CASE WHEN canary_state = 'replaying' THEN canary_lives || $7::integer[] ELSE canary_lives END
-WHERE id = $1"""
+WHERE id = $1"""  # nosec B608  # static text
 
 # $1 task id uuid[]  $2 life integer[]
 # A life that failed has left a letter, whatever became of the task since.

@@ -208,7 +208,7 @@ _COLUMNS = """id, owner_id, worker_id, created_at, run_at, due_at, expires_at, q
 
 # $1 id uuid[]
 READ_TASKS = f"""-- store.tasks.read_tasks
-SELECT {_COLUMNS}, payload, result FROM tasks WHERE id = ANY($1::uuid[])"""
+SELECT {_COLUMNS}, payload, result FROM tasks WHERE id = ANY($1::uuid[])"""  # nosec B608  # static text
 
 # $1 id uuid[]
 READ_STATUSES = """-- store.tasks.read_statuses
@@ -230,7 +230,7 @@ SELECT {_COLUMNS}, CASE WHEN $11 THEN payload END AS payload, CASE WHEN $12 THEN
 FROM tasks
 WHERE {MATCH}
 ORDER BY id DESC
-LIMIT $10"""
+LIMIT $10"""  # nosec B608  # static text
 
 _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 _LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"

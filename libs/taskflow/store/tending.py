@@ -111,11 +111,11 @@ WITH untended AS MATERIALIZED (
     WHERE t.status = 'running'
       AND (w.id IS NULL OR t.started_at + (t.timeout_seconds + $2) * interval '1 second' < clock_timestamp())
 )
-SELECT * FROM untended ORDER BY id LIMIT $1"""
+SELECT * FROM untended ORDER BY id LIMIT $1"""  # nosec B608  # static text
 
 # $1 worker id  $2 task id uuid[]  $3 'running'
 READ_CLAIMS = f"""-- store.tending.read_claims
-SELECT {_CLAIM} FROM tasks t WHERE t.id = ANY($2::uuid[]) AND t.worker_id = $1 AND t.status = $3"""
+SELECT {_CLAIM} FROM tasks t WHERE t.id = ANY($2::uuid[]) AND t.worker_id = $1 AND t.status = $3"""  # nosec B608  # static text
 
 # $1 error  $2 margin in seconds
 # Tries of cancelled tasks whose worker is gone; or whose time is over, for a worker that never read the answer to its
