@@ -53,9 +53,11 @@ test: setup lint types pytest  ## every check: lint, types, import contracts, al
 pytest: setup  ## the tests alone; ARGS="tests/unit -k retry"
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n auto --dist loadfile)
 
-lint: setup  ## ruff and the import contracts
+lint: setup  ## ruff, bandit and the import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@said=$$($(BIN)/bandit --quiet --configfile pyproject.toml --recursive libs services 2>&1) || \
+		{ echo "$$said" | grep -v "nosec encountered"; exit 1; }
 	@$(BIN)/lint-imports
 
 types: setup  ## mypy, strict

@@ -172,4 +172,4 @@ def _foreign_delay(deliveries: int) -> float:
     """Longer each time, and never twice the same: in step with the pulls of the workers, a message could come back for ever
     to the one that cannot run it.
     """
-    return float(min(FOREIGN_DELAY_SECONDS * 2 ** (deliveries - 1), 1.0) * (0.5 + random.random()))
+    return float(min(FOREIGN_DELAY_SECONDS * 2 ** (deliveries - 1), 1.0) * (0.5 + random.random()))  # nosec B311  # dice, not a secret

@@ -36,7 +36,7 @@ OnFailed = Callable[[Exception], None]
 
 def judge(task: Claimed, outcome: Outcome, *, poison_losses_max: int) -> Record:
     """Decide what an outcome means now, with this moment's dice. A success needs neither."""
-    moment, roll = (task.started_at, 0.0) if type(outcome) is Succeeded else (now(), random.random())
+    moment, roll = (task.started_at, 0.0) if type(outcome) is Succeeded else (now(), random.random())  # nosec B311  # dice, not a secret
     decision = decide(task, outcome, moment, roll=roll, poison_losses_max=poison_losses_max)
     return Record(task, decision, new_id() if decision.bury else None)
 

@@ -51,7 +51,7 @@ class ChildProcess(asyncio.Protocol):
         passed = (theirs.fileno(), lifeline)
         command = [sys.executable, "-P", "-m", "taskflow.handlers.child", *map(str, passed), str(os.getpid())]
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603  # a list, no shell; the words are ours
                 command, pass_fds=passed, stdin=subprocess.DEVNULL, start_new_session=True
             )
         except BaseException:

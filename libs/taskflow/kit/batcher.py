@@ -174,7 +174,7 @@ class Batcher(Generic[Item, Answer]):
                 if self._on_trip is not None:
                     self._on_trip(len(items), asyncio.get_running_loop().time() - tried_at)
                 return answers
-            await asyncio.sleep(pause * (0.5 + random.random()))
+            await asyncio.sleep(pause * (0.5 + random.random()))  # nosec B311  # dice, not a secret
             pause = min(pause * 2, 1.0)
             tried_at = asyncio.get_running_loop().time()
 

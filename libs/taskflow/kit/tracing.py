@@ -25,7 +25,7 @@ def tracer() -> Tracer | None:
 
 def drawn() -> bool:
     """The dice: whether something that nobody has decided of yet is to be traced."""
-    return random.random() < _State.ratio
+    return random.random() < _State.ratio  # nosec B311  # dice, not a secret
 
 
 @contextlib.contextmanager

@@ -133,7 +133,7 @@ class Edge:
 
 def new_request_id() -> str:
     """A name for one call."""
-    return f"{random.getrandbits(96):024x}"
+    return f"{random.getrandbits(96):024x}"  # nosec B311  # a name, not a secret
 
 
 def _request_id(scope: HTTPScope) -> str:

@@ -33,7 +33,7 @@ def refuse_foreign_pages(scope: HTTPScope, settings: Settings) -> None:
     said = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _ASKED}
     host, origin = said.get(b"host"), said.get(b"origin")
     # Nothing but a browser can be made to ask for a foreign name, and browsers always tell it.
-    if host is not None and is_loopback(settings.http_host) and not names_this_machine(host):
+    if host is not None and not names_this_machine(host) and is_loopback(settings.http_host):
         raise Forbidden(
             f"{host[:200]} is not a name of this machine, to which alone this api answers while nobody signs in",
             hint="call it as localhost or 127.0.0.1, or set AUTH_MODE=required",

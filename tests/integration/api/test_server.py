@@ -130,6 +130,7 @@ async def test_who_does_not_read_is_cut_off(port: int) -> None:
     assert received < BIG
 
 
+END = b" HTTP/1.1\r\nhost: x\r\n\r\n"
 NO_HTTP = [b"hello\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
            b"GET / HTTP/1.1\r\nx: " + b"y" * 100_000]  # fmt: skip
 
@@ -139,4 +140,48 @@ async def test_what_is_no_http_is_told_so(port: int, part: bytes) -> None:
     head, _, body = (await said(port, part)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"application/problem+json" in head
+    assert b"x-content-type-options: nosniff" in head
     assert json.loads(body)["code"] == "bad_header"
+
+
+def filled(size: int) -> bytes:
+    """A head of so many bytes; half in its URL."""
+    url = b"GET /" + b"p" * (size // 2) + b" HTTP/1.1\r\nx: "
+    return url + b"y" * (size - len(url) - 4) + b"\r\n\r\n"
+
+
+TOO_MUCH = [
+    pytest.param(b"GET /" + b"x" * 70_000 + END, "too long", id="path"),
+    pytest.param(b"GET /?" + b"x" * 70_000 + END, "too long", id="query"),
+    pytest.param(b"GET / HTTP/1.1\r\nx: " + b"y" * 70_000 + b"\r\n\r\n", "too long", id="header"),
+    pytest.param(filled(server.HEAD_BYTES_MAX + 500), "too long", id="both together"),
+    pytest.param(b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 201 + b"\r\n", "too many headers", id="many headers"),
+    pytest.param(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 15_000 + b"\r\n", "too many headers", id="very many"),
+]
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+@pytest.mark.parametrize(("part", "why"), TOO_MUCH)
+async def test_a_head_has_bounds(port: int, part: bytes, why: str, pause: float) -> None:
+    """However it arrives: at once, or in pieces."""
+    half = len(part) // 2
+    parts = [part[:half], part[half:]] if pause else [part]
+    head, _, body = (await said(port, *parts, pause=pause)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert why in json.loads(body)["detail"]
+
+
+async def test_a_head_within_its_bounds_is_read(port: int) -> None:
+    many = b"GET / HTTP/1.1\r\nconnection: close\r\n" + b"x: y\r\n" * (server.HEADERS_MAX - 1) + b"\r\n"
+    for part in (
+        filled(server.HEAD_BYTES_MAX - 500).replace(b"\r\nx:", b"\r\nconnection: close\r\nx:"),
+        many,
+    ):
+        assert (await said(port, part)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_each_head_of_a_connection_has_the_bounds_anew(port: int) -> None:
+    one = b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 40_000 + b"\r\n\r\n"
+    last = one.replace(b"host: x", b"connection: close")
+    answer = await said(port, one, one, last, pause=0.05)
+    assert answer.count(b"HTTP/1.1 200 ") == 3

@@ -26,7 +26,7 @@ def main() -> None:
     if os.getppid() != parent:  # it died before we had a will
         sys.exit(1)
     try:
-        os.execv(command[0], command)
+        os.execv(command[0], command)  # nosec B606  # what `taskflow dev` starts
     except OSError as error:
         sys.exit(f"cannot run {command[0]}: {error.strerror}")
 

@@ -64,7 +64,7 @@ def _may_enter(folder: Path, account: Account) -> bool:
     return bool(found.st_mode & stat.S_IXOTH)
 
 
-def stand_in(folder: Path, parent: Path = Path("/var/tmp")) -> Path:
+def stand_in(folder: Path, parent: Path = Path("/var/tmp")) -> Path:  # nosec B108  # a parent alone
     """The name of a folder for what cannot be in `folder`: always the same for it. Nothing is made yet."""
     name = "taskflow-" + hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]
     return (parent if parent.is_dir() else Path(tempfile.gettempdir())) / name
@@ -140,7 +140,7 @@ class DataFolder:
 def free_port(host: str = "127.0.0.1", count: int = 1) -> int:
     """The first of `count` ports in a row that nothing listens on just now."""
     for _ in range(100):
-        first = random.randrange(PORTS.start, PORTS.stop - count)
+        first = random.randrange(PORTS.start, PORTS.stop - count)  # nosec B311  # dice, not a secret
         with suppress(ProgramError):
             for port in range(first, first + count):
                 check_port(host, port)

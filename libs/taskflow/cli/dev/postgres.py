@@ -114,7 +114,7 @@ class Postgres:
         near = self._place / "run"
         if len(os.fsencode(near / _SOCKET)) <= SOCKET_PATH_BYTES_MAX:
             return near
-        return stand_in(self._home, Path("/tmp")) / "run"
+        return stand_in(self._home, Path("/tmp")) / "run"  # nosec B108  # a parent alone
 
     def _make_folders(self) -> None:
         record = self._home / _LOCATION
@@ -149,7 +149,7 @@ class Postgres:
 
     def _call(self, program: str, *arguments: str, text: str = "") -> None:
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # nosec B603  # a list, no shell; programs of the wheel
                 [str(self._programs / program), *arguments], input=text.encode(), capture_output=True,
                 timeout=_INITDB_SECONDS_MAX, check=False, env=self._environ(), cwd=self._place,
                 start_new_session=True, **run_as(self._account),
@@ -163,7 +163,7 @@ class Postgres:
 
     def _check_version(self) -> None:
         found = (self._data / "PG_VERSION").read_text().strip()
-        have = subprocess.run(
+        have = subprocess.run(  # nosec B603  # a list, no shell; programs of the wheel
             [str(self._programs / "postgres"), "--version"],
             capture_output=True,
             check=True,
