@@ -22,6 +22,7 @@ COMMANDS = {
     "dlq-consumer": "taskflow.cli.programs:dlq_consumer",
     "migrate": "taskflow.cli.migrate:migrate",
     "secrets": "taskflow.cli.secrets:secrets",
+    "admin": "taskflow.cli.admin:admin",
     "doctor": "taskflow.cli.doctor:doctor",
     "info": "taskflow.cli.info:info",
     "dlq": "taskflow.cli.client.dlq:dlq",

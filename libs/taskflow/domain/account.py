@@ -84,6 +84,14 @@ class User(Struct, frozen=True, kw_only=True):
     deleted_at: Time | None
 
 
+class Profile(User, frozen=True, kw_only=True):
+    """The account that calls, and what the credentials it shows allow. Without credentials both ids are null."""
+
+    scopes: list[Scope]
+    key_id: str | None
+    session_id: str | None
+
+
 class ApiKey(Struct, frozen=True, kw_only=True):
     """An API key as callers read it: never the key itself, only `hint`, its beginning and end."""
 

@@ -140,6 +140,12 @@ class OperationFinished(TaskflowError):
     code = "operation_finished"
 
 
+class Stale(TaskflowError):
+    """It has changed meanwhile."""
+
+    code = "stale"
+
+
 class NameTaken(TaskflowError):
     """An account of this name exists."""
 

@@ -1,6 +1,7 @@
 """What a list is narrowed by: read from a query string by the api, turned into SQL by the store.
 
-Members of one tuple mean OR, tags mean AND; an empty tuple or None does not narrow.
+Members of one tuple mean OR, tags mean AND; an empty tuple or None does not narrow. `owner` is not asked for: it comes
+of who asks, and None means anybody's.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class TaskFilters(Struct, frozen=True):
     tags: tuple[str, ...] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
+    owner: str | None = None
 
 
 class LetterFilters(Struct, frozen=True):
@@ -37,6 +39,7 @@ class LetterFilters(Struct, frozen=True):
     tags: tuple[str, ...] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
+    owner: str | None = None
 
 
 OperationFilters = LetterFilters | TaskFilters

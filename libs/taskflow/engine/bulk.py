@@ -14,6 +14,7 @@ import msgspec
 
 from taskflow.bus.announce import publish_control
 from taskflow.bus.connect import Bus
+from taskflow.domain.account import By
 from taskflow.domain.errors import Unavailable
 from taskflow.domain.operation import Operation, OperationStatus, verdict
 from taskflow.domain.transitions import LIVE
@@ -22,7 +23,6 @@ from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.meters import OPERATION_ITEMS
 from taskflow.kit.logging import get_logger
 from taskflow.store import audit_log, commands, operations, steps
-from taskflow.domain.account import By
 from taskflow.store.commands import Commanded
 from taskflow.store.connect import Conn, Line
 from taskflow.store.errors import Contention, Unstorable
@@ -180,9 +180,7 @@ async def _look_at_canary(conn: Conn, held: Held) -> Step:
         return Step(CANARY_SECONDS)
     said = _said(canary.replayed, canary.stop_if_failed, judged)
     word = "paused" if found == "unsure" else f"canary_{found}"
-    await audit_log.write_audit(
-        conn, By(CANARY, said), f"operation.{word}", operation.id, judged._asdict()
-    )
+    await audit_log.write_audit(conn, By(CANARY, said), f"operation.{word}", operation.id, judged._asdict())
     if found != "passed":
         status: OperationStatus = "paused" if found == "unsure" else "stopped"
         await operations.turn(conn, operation.id, ("running",), status, said)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from taskflow.bus.announce import publish_control
 from taskflow.bus.connect import Bus
 from taskflow.bus.publisher import Doorbell
+from taskflow.domain.account import By
 from taskflow.domain.dead_letter import DeadLetterDetail
 from taskflow.domain.errors import (
     AlreadyReplayed,
@@ -22,9 +23,9 @@ from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.read import Reader
 from taskflow.kit.logging import get_logger
 from taskflow.store import audit_log, catalog, commands, doorbells, tasks, workers
-from taskflow.domain.account import By
 from taskflow.store.commands import Commanded
 from taskflow.store.connect import Conn, Database
+from taskflow.store.tasks import Wanted
 from taskflow.store.workers import served
 
 log = get_logger(__name__)
@@ -62,7 +63,9 @@ class Commands:
 
     async def retry(self, task_id: str, by: By) -> tuple[Task, bool]:
         """Queue a task now. True: it was over, and a new life began."""
-        made, task = await self._carry_out(task_id, by, lambda conn: commands.retry_tasks(conn, [task_id], by))
+        made, task = await self._carry_out(
+            task_id, by, lambda conn: commands.retry_tasks(conn, [task_id], by)
+        )
         if task is None:
             raise NotFound()
         if not made:
@@ -165,11 +168,12 @@ class Commands:
         self, task_id: str, by: By, act: Callable[[Conn], Awaitable[list[Commanded]]]
     ) -> tuple[list[Commanded], Task | None]:
         """What a command moved, and the task as it has left it: a moment later the task may be elsewhere."""
+        wanted = Wanted(task_id, by.owner)
         async with self._database.transaction() as conn:
             made = await act(conn)
-            found = await tasks.read_tasks(conn, [(task_id, by.owner)])
+            found = await tasks.read_tasks(conn, [wanted])
         follow(self._dispatcher, made)
-        return made, found.get((task_id, by.owner))
+        return made, found.get(wanted)
 
     async def _told(self, task: Task) -> Task:
         await self._reader.tell_waits([task])

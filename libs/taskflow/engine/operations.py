@@ -25,6 +25,7 @@ from taskflow.kit.ids import new_id
 from taskflow.kit.logging import get_logger
 from taskflow.store import audit_log, dead_letters, operations, tasks
 from taskflow.store.connect import Conn, Database
+from taskflow.store.tasks import Wanted
 
 log = get_logger(__name__)
 
@@ -60,7 +61,7 @@ class Operations:
             await operations.add(conn, operation_id, plan, matched)
             told = {"action": plan.action, "matched": matched}
             await audit_log.write_audit(conn, plan.by, "operation.accepted", operation_id, told)
-            accepted = await _read(conn, operation_id)
+            accepted = await _read(conn, operation_id, plan.by)
         log.info("operation.accepted", operation_id=operation_id, action=plan.action, matched=matched)
         await self._tell()
         return accepted
@@ -73,15 +74,16 @@ class Operations:
             if isinstance(filters, LetterFilters):
                 sample = await dead_letters.read_letters(conn, first, payload=False)
             else:
-                sample = await tasks.read_tasks(conn, first)
+                wanted = [Wanted(one) for one in first]
+                sample = {found.id: found for found in (await tasks.read_tasks(conn, wanted)).values()}
         matched = sum(by_type.values())
         _refuse_too_many(matched)
         return Preview(matched, by_type, [sample[one] for one in first if one in sample])
 
-    async def operation(self, operation_id: str) -> OperationDetail | None:
-        """One operation with what happened to it, or None."""
+    async def operation(self, operation_id: str, owner: str | None = None) -> OperationDetail | None:
+        """One operation with what happened to it, or None; of an owner: only his."""
         async with self._database.connection() as conn:
-            found = await operations.read(conn, operation_id)
+            found = await operations.read(conn, operation_id, owner)
             if found is None:
                 return None
             told = await audit_log.list_audit(
@@ -91,27 +93,25 @@ class Operations:
         return OperationDetail(**plain, events=told[::-1])
 
     async def operations(
-        self, statuses: tuple[OperationStatus, ...], limit: int, before: str | None
+        self, statuses: tuple[OperationStatus, ...], limit: int, before: str | None, owner: str | None = None
     ) -> list[Operation]:
-        """Newest first, older than `before`."""
+        """Newest first, older than `before`; of an owner: only his."""
         async with self._database.connection() as conn:
-            return await operations.list_operations(conn, statuses, limit=limit, before=before)
+            return await operations.list_operations(conn, statuses, limit=limit, before=before, owner=owner)
 
     async def audit(self, filters: AuditFilters, limit: int, before: str | None) -> list[AuditEvent]:
         """The audit log, newest first, older than `before`."""
         async with self._database.connection() as conn:
             return await audit_log.list_audit(conn, filters, limit=limit, before=before)
 
-    async def turn(
-        self, operation_id: str, status: OperationStatus, by: By
-    ) -> Operation:
+    async def turn(self, operation_id: str, status: OperationStatus, by: By) -> Operation:
         """Pause (`paused`), resume (`running`) or stop an operation. One that is so already is answered as it is."""
         async with self._database.transaction() as conn:
-            turned = await operations.turn(conn, operation_id, _ORIGINS[status], status, by.reason)
+            turned = await operations.turn(conn, operation_id, _ORIGINS[status], status, by.reason, by.owner)
             if turned is not None:
                 await audit_log.write_audit(conn, by, f"operation.{_WORDS[status]}", operation_id)
             else:
-                turned = await _read(conn, operation_id)
+                turned = await _read(conn, operation_id, by)
                 if turned.status not in OPEN and turned.status != status:
                     raise OperationFinished(current_status=turned.status)
         await self._tell()
@@ -124,8 +124,8 @@ class Operations:
             log.warning("command.deferred", command="operation", error=str(error))
 
 
-async def _read(conn: Conn, operation_id: str) -> Operation:
-    found = await operations.read(conn, operation_id)
+async def _read(conn: Conn, operation_id: str, by: By) -> Operation:
+    found = await operations.read(conn, operation_id, by.owner)
     if found is None:
         raise NotFound(f"there is no operation {operation_id}")
     return found

@@ -75,7 +75,7 @@ class Quota:
             count.written += room.used
 
     async def _fresh(self, owner: str) -> _Count:
-        """The owner's count, read anew after a second. What was being written then may count twice until the next reading."""
+        """The owner's count, read anew after a second. What was being written then may count twice until the next one."""
         count = self._counts.get(owner) or self._remember(owner)
         if time.monotonic() - count.read_at < COUNT_SECONDS:
             return count

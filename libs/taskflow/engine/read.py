@@ -21,6 +21,7 @@ from taskflow.store import catalog, dead_letters, history, stats, tasks
 from taskflow.store.connect import Database
 from taskflow.store.errors import verdict
 from taskflow.store.stats import Day, Total
+from taskflow.store.tasks import Wanted
 from taskflow.store.workers import WorkerRow
 
 READS_MAX = 100
@@ -44,7 +45,7 @@ class Reader:
         self._started_at = time.monotonic()
         self._stats: dict[str | None, tuple[float, Stats]] = {}
         self._counting = asyncio.Lock()
-        self._singles: Batcher[str, Task | None] = Batcher(
+        self._singles: Batcher[Wanted, Task | None] = Batcher(
             self._read,
             verdict=verdict,
             items_max=READS_MAX,
@@ -60,18 +61,18 @@ class Reader:
     async def __aexit__(self, *_: object) -> None:
         await self._singles.__aexit__(*_)
 
-    async def task(self, task_id: str) -> Task | None:
-        """The task as it is now, or None. Reading begins after the call."""
+    async def task(self, task_id: str, owner: str | None = None) -> Task | None:
+        """The task as it is now, or None; of an owner: only his. Reading begins after the call."""
         try:
-            return await self._singles.put(task_id)
+            return await self._singles.put(Wanted(task_id, owner))
         except Full as error:
             raise Overloaded("too many reads are waiting", retry_after_seconds=1) from error
 
-    async def _read(self, ids: list[str]) -> Sequence[Task | None]:
+    async def _read(self, wanted: list[Wanted]) -> Sequence[Task | None]:
         async with self._database.connection() as conn:
-            found = await tasks.read_tasks(conn, sorted(set(ids)))
+            found = await tasks.read_tasks(conn, list(set(wanted)))
         await self.tell_waits(found.values())
-        return [found.get(task_id) for task_id in ids]
+        return [found.get(one) for one in wanted]
 
     async def tasks(
         self,
@@ -95,30 +96,34 @@ class Reader:
         for task in found:
             self._tell_wait(task)
 
-    async def executions(self, task_id: str) -> list[Execution] | None:
-        """All tries of a task, oldest first; None without such a task."""
+    async def executions(self, task_id: str, owner: str | None = None) -> list[Execution] | None:
+        """All tries of a task, oldest first; None without such a task, or if it is not the owner's."""
         async with self._database.connection() as conn:
-            found = await history.read_executions(conn, task_id)
-            return found if found or await history.task_exists(conn, task_id) else None
+            if not await history.task_exists(conn, task_id, owner):
+                return None
+            return await history.read_executions(conn, task_id)
 
-    async def logs(self, task_id: str, after: int, limit: int) -> list[LogLine] | None:
-        """Log lines after number `after`, oldest first."""
+    async def logs(
+        self, task_id: str, after: int, limit: int, owner: str | None = None
+    ) -> list[LogLine] | None:
+        """Log lines after number `after`, oldest first; None without such a task, or if it is not the owner's."""
         async with self._database.connection() as conn:
-            found = await history.read_logs(conn, task_id, after=after, limit=limit)
-            return found if found or await history.task_exists(conn, task_id) else None
+            if not await history.task_exists(conn, task_id, owner):
+                return None
+            return await history.read_logs(conn, task_id, after=after, limit=limit)
 
-    async def events(self, task_id: str, after: int) -> list[TaskEvent] | None:
-        """What happened after number `after`, in order without a gap, a page at most."""
+    async def events(self, task_id: str, after: int, owner: str | None = None) -> list[TaskEvent] | None:
+        """What happened after number `after`, in order without a gap, a page at most; None as above."""
         async with (
             self._database.connection() as conn,
             conn.transaction(isolation="repeatable_read", readonly=True),
         ):
-            timeline = await history.read_timeline(conn, task_id, after=after, limit=EVENTS_PAGE)
+            timeline = await history.read_timeline(conn, task_id, after=after, limit=EVENTS_PAGE, owner=owner)
         return None if timeline is None else timeline.events(after)
 
-    async def explain(self, task_id: str) -> Explanation | None:
-        """Why a task does not run now."""
-        task = await self.task(task_id)
+    async def explain(self, task_id: str, owner: str | None = None) -> Explanation | None:
+        """Why a task does not run now; None without such a task, or if it is not the owner's."""
+        task = await self.task(task_id, owner)
         if task is None:
             return None
         await self._directory.fresh(0)
@@ -132,10 +137,10 @@ class Reader:
         async with self._database.connection() as conn:
             return await dead_letters.list_letters(conn, filters, limit=limit, before=before)
 
-    async def dead_letter(self, letter_id: str) -> DeadLetterDetail | None:
-        """One dead letter, or None."""
+    async def dead_letter(self, letter_id: str, owner: str | None = None) -> DeadLetterDetail | None:
+        """One dead letter, or None; of an owner: only his."""
         async with self._database.connection() as conn:
-            return (await dead_letters.read_letters(conn, [letter_id])).get(letter_id)
+            return (await dead_letters.read_letters(conn, [letter_id], owner=owner)).get(letter_id)
 
     async def letter_pages(self, filters: LetterFilters) -> AsyncIterator[list[DeadLetterDetail]]:
         """All that match, with their details, newest first, in pages; what is written meanwhile is not among them."""

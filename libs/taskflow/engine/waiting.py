@@ -23,6 +23,7 @@ from taskflow.engine.read import Reader
 from taskflow.kit.logging import get_logger
 from taskflow.store import tasks
 from taskflow.store.connect import Database
+from taskflow.store.tasks import Wanted
 
 log = get_logger(__name__)
 
@@ -88,21 +89,23 @@ class Waiters:
             for follower in followers:
                 follower.wake()
 
-    async def wait(self, task_id: str, timeout_seconds: float, early: Follower | None = None) -> Task | None:
-        """The task once it is terminal, or as it is when the time is over; None without such a task.
+    async def wait(
+        self, task_id: str, timeout_seconds: float, early: Follower | None = None, owner: str | None = None
+    ) -> Task | None:
+        """The task once it is terminal, or as it is when the time is over; None without such a task of the owner's.
 
         `early`: an ear (`end_only`) that was open before the task was made, so that it need not be read to begin with.
         """
         until = asyncio.get_running_loop().time() + timeout_seconds
         if early is not None:
             await early.changed(timeout_seconds)
-            return await self._read_until(early, task_id, until)
+            return await self._read_until(early, Wanted(task_id, owner), until)
         async with self.follow(task_id, end_only=True) as follower:
-            return await self._read_until(follower, task_id, until)
+            return await self._read_until(follower, Wanted(task_id, owner), until)
 
-    async def _read_until(self, follower: Follower, task_id: str, until: float) -> Task | None:
+    async def _read_until(self, follower: Follower, wanted: Wanted, until: float) -> Task | None:
         while True:
-            task = await self._reader.task(task_id)
+            task = await self._reader.task(*wanted)
             left = until - asyncio.get_running_loop().time()
             if task is None or task.status in TERMINAL or left <= 0 or self._draining.is_set():
                 return task

@@ -94,7 +94,8 @@ def _event(row: Row) -> AuditEvent:
         row["target"],
         row["reason"],
         json_value(row["data"]),
-        *(str(row[name]) if row[name] else None for name in ("user_id", "key_id")),
+        str(row["user_id"]) if row["user_id"] else None,
+        str(row["key_id"]) if row["key_id"] else None,
         row["address"],
         row["request_id"],
     )

@@ -29,11 +29,13 @@ class Commanded(NamedTuple):
 
 
 # $1 task id uuid[] (sorted)  $2 who commands  $3 why  $4 operation id  $5 status[]  $6 life integer[], or null: any
+# $7 owner id, or null: anybody's
 # A running task's try stays open, as a row `started`, until its worker or rescue closes it.
 CANCEL_TASKS = """-- store.commands.cancel_tasks
 WITH before AS (
     SELECT id, status FROM tasks
     WHERE id = ANY($1::uuid[]) AND ($6::integer[] IS NULL OR life = ($6::integer[])[array_position($1::uuid[], id)])
+      AND ($7::uuid IS NULL OR owner_id = $7)
     ORDER BY id FOR UPDATE
 ), moved AS (
     UPDATE tasks t
@@ -96,29 +98,31 @@ _QUEUE_AGAIN = """, moved AS (
 )
 SELECT id, seq, version, status, type, queue, lane, origin, worker_id, rung_at, life FROM moved"""
 
-# $1 task id uuid[] (sorted)  $6 version integer[], or null: any
+# $1 task id uuid[] (sorted)  $6 version integer[], or null: any  $7 owner id, or null: anybody's
 RETRY_TASKS = f"""-- store.commands.retry_tasks
 WITH before AS (
     SELECT id, status, status IN ('failed', 'cancelled', 'expired') AS ended FROM tasks
     WHERE id = ANY($1::uuid[]) AND ($6::integer[] IS NULL OR version = ($6::integer[])[array_position($1::uuid[], id)])
+      AND ($7::uuid IS NULL OR owner_id = $7)
     ORDER BY id FOR UPDATE
 ){_QUEUE_AGAIN}"""
 
-# $1 letter id uuid[] (sorted)  $6 'pending'  $7 'failed'
+# $1 letter id uuid[] (sorted)  $6 'pending'  $7 'failed'  $8 owner id, or null: anybody's
 # Only while a letter is pending and of the task's present life.
 REPLAY_LETTERS = f"""-- store.commands.replay_letters
 WITH letters AS MATERIALIZED (
     SELECT task_id, life FROM dead_letters WHERE id = ANY($1::uuid[]) AND status = $6 ORDER BY id FOR UPDATE
 ), before AS (
     SELECT t.id, t.status, true AS ended FROM letters l JOIN tasks t ON t.id = l.task_id
-    WHERE t.life = l.life AND t.status = $7
+    WHERE t.life = l.life AND t.status = $7 AND ($8::uuid IS NULL OR t.owner_id = $8)
 ){_QUEUE_AGAIN}"""
 
-# $1 letter id uuid[] (sorted)  $2 who commands  $3 why  $4 operation id  $5 'pending'
+# $1 letter id uuid[] (sorted)  $2 who commands  $3 why  $4 operation id  $5 'pending'  $6 owner id, or null: anybody's
 # A task may be gone; else its history tells.
 DISCARD_LETTERS = """-- store.commands.discard_letters
 WITH letters AS MATERIALIZED (
-    SELECT id FROM dead_letters WHERE id = ANY($1::uuid[]) AND status = $5 ORDER BY id FOR UPDATE
+    SELECT id FROM dead_letters
+    WHERE id = ANY($1::uuid[]) AND status = $5 AND ($6::uuid IS NULL OR owner_id = $6) ORDER BY id FOR UPDATE
 ), closed AS (
     UPDATE dead_letters d SET status = 'discarded', resolved_at = clock_timestamp(), resolved_by = $2::text,
         resolved_reason = $3::text, operation_id = $4::uuid
@@ -158,7 +162,7 @@ async def cancel_tasks(
     """Cancel what is live of these, in one of `statuses`, and in its life if `lives` say it; returns the moves made."""
     ids, lives = _by_id(ids, lives)
     rows = await conn.fetch(
-        CANCEL_TASKS, ids, by.actor, by.reason, by.operation_id, sorted(LIVE & set(statuses)), lives
+        CANCEL_TASKS, ids, by.actor, by.reason, by.operation_id, sorted(LIVE & set(statuses)), lives, by.owner
     )
     return [_commanded(row) for row in rows]
 
@@ -170,7 +174,9 @@ async def retry_tasks(
     ids, versions = _by_id(ids, versions)
     async with conn.transaction():
         await conn.execute(LOCK_TASKS, ids)
-        rows = await conn.fetch(RETRY_TASKS, ids, by.actor, by.reason, by.operation_id, None, versions)
+        rows = await conn.fetch(
+            RETRY_TASKS, ids, by.actor, by.reason, by.operation_id, None, versions, by.owner
+        )
     return [_commanded(row) for row in rows]
 
 
@@ -179,7 +185,15 @@ async def replay_letters(conn: Conn, ids: list[str], by: By, payload: str | None
     async with conn.transaction():
         await conn.execute(LOCK_LETTERS, sorted(ids))
         rows = await conn.fetch(
-            REPLAY_LETTERS, sorted(ids), by.actor, by.reason, by.operation_id, payload, "pending", "failed"
+            REPLAY_LETTERS,
+            sorted(ids),
+            by.actor,
+            by.reason,
+            by.operation_id,
+            payload,
+            "pending",
+            "failed",
+            by.owner,
         )
     return [_commanded(row) for row in rows]
 
@@ -188,7 +202,9 @@ async def discard_letters(conn: Conn, ids: list[str], by: By) -> list[str]:
     """Resolve these letters, if they are pending, without a replay; returns the ids of those that were."""
     async with conn.transaction():
         await conn.execute(LOCK_LETTERS, sorted(ids))
-        rows = await conn.fetch(DISCARD_LETTERS, sorted(ids), by.actor, by.reason, by.operation_id, "pending")
+        rows = await conn.fetch(
+            DISCARD_LETTERS, sorted(ids), by.actor, by.reason, by.operation_id, "pending", by.owner
+        )
     return [str(row["id"]) for row in rows]
 
 

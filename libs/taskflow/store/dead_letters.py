@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from taskflow.domain.dead_letter import DeadLetter, DeadLetterDetail, FailedTry, LetterGroup, Notice
 from taskflow.domain.filters import LetterFilters
+from taskflow.domain.task import LOCAL_OWNER
 from taskflow.kit.clock import rfc3339
 from taskflow.store.connect import Conn
 from taskflow.store.moves import SHORT_ERROR
@@ -25,7 +26,7 @@ _COLUMNS = """d.id, d.task_id, d.life, d.type, d.queue, d.tags, d.reason, d.stat
 
 # $1 type[]  $2 queue[]  $3 reason[]  $4 status[]  $5 part of the error  $6 fingerprint  $7 created after  $8 created before
 # $9 tags (all of them); an empty list or a null does not narrow
-MATCH = """(cardinality($1::text[]) = 0 OR type = ANY($1))
+_MATCH = """(cardinality($1::text[]) = 0 OR type = ANY($1))
   AND (cardinality($2::text[]) = 0 OR queue = ANY($2))
   AND (cardinality($3::text[]) = 0 OR reason = ANY($3))
   AND (cardinality($4::text[]) = 0 OR status = ANY($4))
@@ -35,25 +36,33 @@ MATCH = """(cardinality($1::text[]) = 0 OR type = ANY($1))
   AND ($7::timestamptz IS NULL OR created_at > $7) AND ($8::timestamptz IS NULL OR created_at < $8)
   AND (cardinality($9::text[]) = 0 OR tags @> $9)"""
 
-# $10 before id  $11 limit
+# $10 owner id: null in the first, never in the second, which has an index of its own
+MATCH = f"{_MATCH} AND $10::uuid IS NULL"
+MATCH_OWN = f"{_MATCH} AND owner_id = $10 AND owner_id <> '{LOCAL_OWNER}'"
+
+# $11 before id  $12 limit
+_PAGE = "AND ($11::uuid IS NULL OR id < $11) ORDER BY id DESC LIMIT $12"
+_LISTED = f"SELECT {_COLUMNS}, d.error FROM page d ORDER BY d.id DESC"
 LIST_LETTERS = f"""-- store.dead_letters.list_letters
-WITH page AS MATERIALIZED (
-    SELECT * FROM dead_letters WHERE {MATCH} AND ($10::uuid IS NULL OR id < $10) ORDER BY id DESC LIMIT $11
-)
-SELECT {_COLUMNS}, d.error FROM page d ORDER BY d.id DESC"""
+WITH page AS MATERIALIZED (SELECT * FROM dead_letters WHERE {MATCH} {_PAGE}) {_LISTED}"""
+LIST_OWN_LETTERS = f"""-- store.dead_letters.list_own_letters
+WITH page AS MATERIALIZED (SELECT * FROM dead_letters WHERE {MATCH_OWN} {_PAGE}) {_LISTED}"""
 
-# $10 limit
-GROUP_LETTERS = f"""-- store.dead_letters.group_letters
-WITH alike AS MATERIALIZED (
-    SELECT fingerprint, type, count(*) AS count, count(*) FILTER (WHERE status = 'pending') AS pending,
+# $11 limit
+_ALIKE = """SELECT fingerprint, type, count(*) AS count, count(*) FILTER (WHERE status = 'pending') AS pending,
            min(created_at) AS first_seen, max(created_at) AS last_seen, max(id::text COLLATE "C")::uuid AS example_id
-    FROM dead_letters WHERE {MATCH}
-    GROUP BY fingerprint, type ORDER BY count(*) DESC, max(created_at) DESC LIMIT $10
-)
-SELECT a.*, (SELECT d.error FROM dead_letters d WHERE d.id = a.example_id) AS error
+    FROM dead_letters WHERE"""
+_LARGEST = "GROUP BY fingerprint, type ORDER BY count(*) DESC, max(created_at) DESC LIMIT $11"
+_GROUPED = """SELECT a.*, (SELECT d.error FROM dead_letters d WHERE d.id = a.example_id) AS error
 FROM alike a ORDER BY a.count DESC, a.last_seen DESC"""
+GROUP_LETTERS = f"""-- store.dead_letters.group_letters
+WITH alike AS MATERIALIZED ({_ALIKE} {MATCH} {_LARGEST})
+{_GROUPED}"""
+GROUP_OWN_LETTERS = f"""-- store.dead_letters.group_own_letters
+WITH alike AS MATERIALIZED ({_ALIKE} {MATCH_OWN} {_LARGEST})
+{_GROUPED}"""
 
-# $1 id uuid[]  $2 with payload
+# $1 id uuid[]  $2 with payload  $3 owner id; null: anybody's
 # A letter that an older program wrote has no details.
 READ_LETTERS = f"""-- store.dead_letters.read_letters
 SELECT {_COLUMNS}, coalesce(x.error, d.error) AS error, x.executions,
@@ -61,7 +70,7 @@ SELECT {_COLUMNS}, coalesce(x.error, d.error) AS error, x.executions,
 FROM dead_letters d LEFT JOIN LATERAL (
     SELECT error, payload, executions FROM dead_letter_details l WHERE l.task_id = d.task_id AND l.life = d.life LIMIT 1
 ) x ON true
-WHERE d.id = ANY($1::uuid[])"""
+WHERE d.id = ANY($1::uuid[]) AND ($3::uuid IS NULL OR d.owner_id = $3)"""
 
 # $1 letter id uuid[]  $2 tries a letter
 READ_TRIES = f"""-- store.dead_letters.read_tries
@@ -113,13 +122,15 @@ async def list_letters(
     conn: Conn, filters: LetterFilters, *, limit: int, before: str | None
 ) -> list[DeadLetter]:
     """Newest first, `limit` at most, older than `before`."""
-    rows = await conn.fetch(LIST_LETTERS, *matching(filters), before, limit)
+    statement = LIST_OWN_LETTERS if filters.owner else LIST_LETTERS
+    rows = await conn.fetch(statement, *matching(filters), before, limit)
     return [DeadLetter(**_fields(row)) for row in rows]
 
 
 async def group_letters(conn: Conn, filters: LetterFilters, *, limit: int) -> list[LetterGroup]:
     """Letters by fingerprint, the largest group first."""
-    rows = await conn.fetch(GROUP_LETTERS, *matching(filters), limit)
+    statement = GROUP_OWN_LETTERS if filters.owner else GROUP_LETTERS
+    rows = await conn.fetch(statement, *matching(filters), limit)
     return [
         LetterGroup(
             fingerprint=r["fingerprint"],
@@ -136,10 +147,10 @@ async def group_letters(conn: Conn, filters: LetterFilters, *, limit: int) -> li
 
 
 async def read_letters(
-    conn: Conn, ids: Sequence[str], *, payload: bool = True
+    conn: Conn, ids: Sequence[str], *, payload: bool = True, owner: str | None = None
 ) -> dict[str, DeadLetterDetail]:
-    """The letters of these ids that exist; their payloads only if they are asked for."""
-    rows = await conn.fetch(READ_LETTERS, ids, payload)
+    """The letters of these ids that exist and are the owner's; their payloads only if they are asked for."""
+    rows = await conn.fetch(READ_LETTERS, ids, payload, owner)
     return {
         str(row["id"]): DeadLetterDetail(
             **_fields(row), payload=json_value(row["payload"]), executions=json_value(row["executions"])
@@ -187,7 +198,7 @@ async def unhandled_letters(conn: Conn, *, older_than_seconds: float, limit: int
 
 
 def matching(filters: LetterFilters) -> tuple[object, ...]:
-    """The parameters of `MATCH`."""
+    """The parameters of `MATCH` and `MATCH_OWN`."""
     return (
         list(filters.types),
         list(filters.queues),
@@ -198,6 +209,7 @@ def matching(filters: LetterFilters) -> tuple[object, ...]:
         filters.created_after,
         filters.created_before,
         list(filters.tags),
+        filters.owner,
     )
 
 

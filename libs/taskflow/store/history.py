@@ -96,17 +96,19 @@ SELECT seq, at, number, level, message FROM task_logs WHERE task_id = $1 AND seq
 READ_EVENTS = """-- store.history.read_events
 SELECT seq, at, kind, status, data FROM task_events WHERE task_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"""
 
-# $1 task id
+# $1 task id  $2 owner id; null: anybody's
 READ_LIVE = """-- store.history.read_live
-SELECT status, seq, created_at, queued_at, finished_at FROM tasks WHERE id = $1"""
+SELECT status, seq, created_at, queued_at, finished_at FROM tasks
+WHERE id = $1 AND ($2::uuid IS NULL OR owner_id = $2)"""
 
+# $1 task id  $2 owner id; null: anybody's
 TASK_EXISTS = """-- store.history.task_exists
-SELECT EXISTS (SELECT FROM tasks WHERE id = $1)"""
+SELECT EXISTS (SELECT FROM tasks WHERE id = $1 AND ($2::uuid IS NULL OR owner_id = $2))"""
 
 
-async def task_exists(conn: Conn, task_id: str) -> bool:
-    """Whether there is such a task."""
-    found: bool = await conn.fetchval(TASK_EXISTS, task_id)
+async def task_exists(conn: Conn, task_id: str, owner: str | None = None) -> bool:
+    """Whether there is such a task, and it is the owner's."""
+    found: bool = await conn.fetchval(TASK_EXISTS, task_id, owner)
     return found
 
 
@@ -121,9 +123,14 @@ async def read_logs(conn: Conn, task_id: str, *, after: int, limit: int) -> list
     return [LogLine(r["seq"], rfc3339(r["at"]), r["number"], r["level"], r["message"]) for r in rows]
 
 
-async def read_timeline(conn: Conn, task_id: str, *, after: int, limit: int) -> Timeline | None:
-    """Everything needed to tell the events after number `after`; call it in a repeatable-read transaction."""
-    live = await conn.fetchrow(READ_LIVE, task_id)
+async def read_timeline(
+    conn: Conn, task_id: str, *, after: int, limit: int, owner: str | None = None
+) -> Timeline | None:
+    """Everything needed to tell the events after number `after`; call it in a repeatable-read transaction.
+
+    None without such a task, or if it is not the owner's.
+    """
+    live = await conn.fetchrow(READ_LIVE, task_id, owner)
     if live is None:
         return None
     logs = await conn.fetch(READ_LOGS, task_id, after, limit)

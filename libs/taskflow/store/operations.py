@@ -16,41 +16,40 @@ PAGE_ITEMS = 1_000
 
 _TAKE = f""", pages AS (
     INSERT INTO operation_pages (operation_id, page, ids, guards)
-    SELECT $11::uuid, page, array_agg(id ORDER BY id),
+    SELECT $12::uuid, page, array_agg(id ORDER BY id),
            CASE WHEN count(guard) > 0 THEN array_agg(guard ORDER BY id) END
     FROM (SELECT id, guard, (row_number() OVER (ORDER BY id) - 1) / {PAGE_ITEMS} AS page FROM matched) numbered
     GROUP BY page
 )
 SELECT count(*) FROM matched"""
 
-# $10 items at most  $11 operation id
+# $11 items at most  $12 operation id
+_LETTERS = "SELECT id, NULL::integer AS guard FROM dead_letters WHERE"
 TAKE_LETTERS = f"""-- store.operations.take_letters
-WITH matched AS MATERIALIZED (
-    SELECT id, NULL::integer AS guard FROM dead_letters WHERE {dead_letters.MATCH} ORDER BY id LIMIT $10
-){_TAKE}"""
+WITH matched AS MATERIALIZED ({_LETTERS} {dead_letters.MATCH} ORDER BY id LIMIT $11){_TAKE}"""
+TAKE_OWN_LETTERS = f"""-- store.operations.take_own_letters
+WITH matched AS MATERIALIZED ({_LETTERS} {dead_letters.MATCH_OWN} ORDER BY id LIMIT $11){_TAKE}"""
 
-# $10 items at most  $11 operation id  $12 whether it retries
+# $11 items at most  $12 operation id  $13 whether it retries
+_TASKS = "SELECT id, CASE WHEN $13::boolean THEN version ELSE life END AS guard FROM tasks WHERE"
 TAKE_TASKS = f"""-- store.operations.take_tasks
-WITH matched AS MATERIALIZED (
-    SELECT id, CASE WHEN $12::boolean THEN version ELSE life END AS guard
-    FROM tasks WHERE {tasks.MATCH} ORDER BY id LIMIT $10
-){_TAKE}"""
+WITH matched AS MATERIALIZED ({_TASKS} {tasks.MATCH} ORDER BY id LIMIT $11){_TAKE}"""
+TAKE_OWN_TASKS = f"""-- store.operations.take_own_tasks
+WITH matched AS MATERIALIZED ({_TASKS} {tasks.MATCH_OWN} ORDER BY id LIMIT $11){_TAKE}"""
 
 _COUNT = """
-SELECT type, count(*) AS n, ARRAY(SELECT id FROM matched ORDER BY id LIMIT $11) AS first
+SELECT type, count(*) AS n, ARRAY(SELECT id FROM matched ORDER BY id LIMIT $12) AS first
 FROM matched GROUP BY type ORDER BY n DESC, type"""
 
-# $10 items at most  $11 examples
+# $11 items at most  $12 examples
 PREVIEW_LETTERS = f"""-- store.operations.preview_letters
-WITH matched AS (
-    SELECT id, type FROM dead_letters WHERE {dead_letters.MATCH} ORDER BY id LIMIT $10
-){_COUNT}"""
-
-# $10 items at most  $11 examples
+WITH matched AS (SELECT id, type FROM dead_letters WHERE {dead_letters.MATCH} ORDER BY id LIMIT $11){_COUNT}"""
+PREVIEW_OWN_LETTERS = f"""-- store.operations.preview_own_letters
+WITH matched AS (SELECT id, type FROM dead_letters WHERE {dead_letters.MATCH_OWN} ORDER BY id LIMIT $11){_COUNT}"""
 PREVIEW_TASKS = f"""-- store.operations.preview_tasks
-WITH matched AS (
-    SELECT id, type FROM tasks WHERE {tasks.MATCH} ORDER BY id LIMIT $10
-){_COUNT}"""
+WITH matched AS (SELECT id, type FROM tasks WHERE {tasks.MATCH} ORDER BY id LIMIT $11){_COUNT}"""
+PREVIEW_OWN_TASKS = f"""-- store.operations.preview_own_tasks
+WITH matched AS (SELECT id, type FROM tasks WHERE {tasks.MATCH_OWN} ORDER BY id LIMIT $11){_COUNT}"""
 
 # $1 id  $2 action  $3 filter  $4 limit  $5 rate  $6 canary first  $7 stop if failed  $8 wait seconds  $9 actor  $10 reason
 # $11 matched  $12 owner id
@@ -69,23 +68,25 @@ OPERATION_COLUMNS = """id, created_at, finished_at, rate_per_second, matched, do
     canary_first, canary_stop_if_failed, canary_wait_seconds, canary_succeeded, canary_failed, canary_state,
     coalesce(cardinality(canary_tasks), 0) AS canary_replayed, action, status, status_reason, created_by, reason, filter"""
 
-# $1 id
+# $1 id  $2 owner id; null: anybody's
 READ_OPERATION = f"""-- store.operations.read_operation
-SELECT {OPERATION_COLUMNS} FROM operations WHERE id = $1"""
+SELECT {OPERATION_COLUMNS} FROM operations WHERE id = $1 AND ($2::uuid IS NULL OR owner_id = $2)"""
 
-# $1 status[]  $2 before id  $3 limit
+# $1 status[]  $2 before id  $3 limit  $4 owner id; null: anybody's
 LIST_OPERATIONS = f"""-- store.operations.list_operations
 SELECT {OPERATION_COLUMNS} FROM operations
-WHERE (cardinality($1::text[]) = 0 OR status = ANY($1)) AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"""
+WHERE (cardinality($1::text[]) = 0 OR status = ANY($1)) AND ($2::uuid IS NULL OR id < $2)
+  AND ($4::uuid IS NULL OR owner_id = $4)
+ORDER BY id DESC LIMIT $3"""
 
-# $1 id  $2 statuses before  $3 status  $4 why
+# $1 id  $2 statuses before  $3 status  $4 why  $5 owner id; null: anybody's
 # One that goes on begins a new account with its rate, and its canary waits anew.
 TURN_OPERATION = f"""-- store.operations.turn_operation
 UPDATE operations SET status = $3, status_reason = CASE WHEN $3 <> 'running' THEN $4::text END,
     paced_at = clock_timestamp(),
     canary_since = CASE WHEN canary_since IS NOT NULL THEN clock_timestamp() END,
     finished_at = CASE WHEN $3 IN ('stopped', 'done') THEN clock_timestamp() END
-WHERE id = $1 AND status = ANY($2::text[]) RETURNING {OPERATION_COLUMNS}"""
+WHERE id = $1 AND status = ANY($2::text[]) AND ($5::uuid IS NULL OR owner_id = $5) RETURNING {OPERATION_COLUMNS}"""
 
 # $1 id
 DROP_PAGES = """-- store.operations.drop_pages
@@ -97,21 +98,23 @@ async def take(
 ) -> int:
     """Write down the ids of what matches now, the oldest first, as the set of an operation; returns how many."""
     if isinstance(filters, LetterFilters):
+        statement = TAKE_OWN_LETTERS if filters.owner else TAKE_LETTERS
         values = (*dead_letters.matching(filters), most, operation_id)
-        return int(await conn.fetchval(TAKE_LETTERS, *values))
-    return int(await conn.fetchval(TAKE_TASKS, *tasks.matching(filters), most, operation_id, retries))
+        return int(await conn.fetchval(statement, *values))
+    statement = TAKE_OWN_TASKS if filters.owner else TAKE_TASKS
+    return int(await conn.fetchval(statement, *tasks.matching(filters), most, operation_id, retries))
 
 
 async def preview(
     conn: Conn, filters: OperationFilters, *, most: int, examples: int
 ) -> tuple[dict[str, int], list[str]]:
     """What an operation on `most` items at most would take: how many of each type, and the ids of the first."""
-    statement, values = (
-        (PREVIEW_LETTERS, dead_letters.matching(filters))
-        if isinstance(filters, LetterFilters)
-        else (PREVIEW_TASKS, tasks.matching(filters))
-    )
-    rows = await conn.fetch(statement, *values, most, examples)
+    if isinstance(filters, LetterFilters):
+        statement = PREVIEW_OWN_LETTERS if filters.owner else PREVIEW_LETTERS
+        rows = await conn.fetch(statement, *dead_letters.matching(filters), most, examples)
+    else:
+        statement = PREVIEW_OWN_TASKS if filters.owner else PREVIEW_TASKS
+        rows = await conn.fetch(statement, *tasks.matching(filters), most, examples)
     first = [str(value) for value in rows[0]["first"]] if rows else []
     return {row["type"]: row["n"] for row in rows}, first
 
@@ -142,24 +145,30 @@ async def count_open(conn: Conn) -> int:
     return count
 
 
-async def read(conn: Conn, operation_id: str) -> Operation | None:
-    """One operation, or None."""
-    row = await conn.fetchrow(READ_OPERATION, operation_id)
+async def read(conn: Conn, operation_id: str, owner: str | None = None) -> Operation | None:
+    """One operation, or None; of an owner: only his."""
+    row = await conn.fetchrow(READ_OPERATION, operation_id, owner)
     return as_operation(row) if row else None
 
 
 async def list_operations(
-    conn: Conn, statuses: Sequence[str], *, limit: int, before: str | None
+    conn: Conn, statuses: Sequence[str], *, limit: int, before: str | None, owner: str | None = None
 ) -> list[Operation]:
-    """Newest first, `limit` at most, older than `before`."""
-    return [as_operation(row) for row in await conn.fetch(LIST_OPERATIONS, list(statuses), before, limit)]
+    """Newest first, `limit` at most, older than `before`; of an owner: only his."""
+    rows = await conn.fetch(LIST_OPERATIONS, list(statuses), before, limit, owner)
+    return [as_operation(row) for row in rows]
 
 
 async def turn(
-    conn: Conn, operation_id: str, origins: Sequence[str], status: str, why: str | None
+    conn: Conn,
+    operation_id: str,
+    origins: Sequence[str],
+    status: str,
+    why: str | None,
+    owner: str | None = None,
 ) -> Operation | None:
     """Move an operation from one of `origins` to `status`; None if it is in none of them. Call it in a transaction."""
-    row = await conn.fetchrow(TURN_OPERATION, operation_id, list(origins), status, why)
+    row = await conn.fetchrow(TURN_OPERATION, operation_id, list(origins), status, why, owner)
     if row is None:
         return None
     if status in {"stopped", "done"}:

@@ -11,12 +11,19 @@ from msgspec import Raw
 
 from taskflow.domain.filters import TaskFilters
 from taskflow.domain.retry import RetryPolicy
-from taskflow.domain.task import LANE_NAMES, NewTask, Task
+from taskflow.domain.task import LANE_NAMES, LOCAL_OWNER, NewTask, Task
 from taskflow.kit.clock import rfc3339
 from taskflow.kit.ids import first_id_at
 from taskflow.store import wire
 from taskflow.store.connect import Conn, one_row
 from taskflow.store.wire import time_text, to_json, uuids
+
+
+class Wanted(NamedTuple):
+    """A task that is asked for: by its id, and only if it is this owner's; None: anybody's."""
+
+    id: str
+    owner: str | None = None
 
 
 class Inserted(NamedTuple):
@@ -206,9 +213,11 @@ _COLUMNS = """id, owner_id, worker_id, created_at, run_at, due_at, expires_at, q
     timeout_seconds, version, seq, life, attempt, max_attempts, lane, status, type, queue, name, tags, error, progress,
     metadata, retry"""
 
-# $1 id uuid[]
+# $1 id uuid[]  $2 owner id uuid[]; null: anybody's
 READ_TASKS = f"""-- store.tasks.read_tasks
-SELECT {_COLUMNS}, payload, result FROM tasks WHERE id = ANY($1::uuid[])"""
+SELECT {_COLUMNS}, payload, result, g.owner
+FROM unnest($1::uuid[], $2::uuid[]) AS g(wanted, owner)
+JOIN tasks ON id = g.wanted AND (g.owner IS NULL OR owner_id = g.owner)"""
 
 # $1 id uuid[]
 READ_STATUSES = """-- store.tasks.read_statuses
@@ -216,7 +225,7 @@ SELECT id, status, seq FROM tasks WHERE id = ANY($1::uuid[])"""
 
 # $1 status[]  $2 type[]  $3 queue[]  $4 lane[]  $5 tags (all of them)  $6 first id  $7 end id (exclusive)
 # $8 created after  $9 created before; an empty list or a null does not narrow
-MATCH = """id >= $6 AND id < $7
+_MATCH = """id >= $6 AND id < $7
   AND (cardinality($1::text[]) = 0 OR status = ANY($1))
   AND (cardinality($2::text[]) = 0 OR type = ANY($2))
   AND (cardinality($3::text[]) = 0 OR queue = ANY($3))
@@ -224,13 +233,19 @@ MATCH = """id >= $6 AND id < $7
   AND (cardinality($5::text[]) = 0 OR tags @> $5)
   AND ($8::timestamptz IS NULL OR created_at > $8) AND ($9::timestamptz IS NULL OR created_at < $9)"""
 
-# $10 limit  $11 with payload  $12 with result
-LIST_TASKS = f"""-- store.tasks.list_tasks
-SELECT {_COLUMNS}, CASE WHEN $11 THEN payload END AS payload, CASE WHEN $12 THEN result END AS result
+# $10 owner id: null in the first, never in the second, which has an index of its own
+MATCH = f"{_MATCH} AND $10::uuid IS NULL"
+MATCH_OWN = f"{_MATCH} AND owner_id = $10 AND owner_id <> '{LOCAL_OWNER}'"
+
+# $11 limit  $12 with payload  $13 with result
+_LIST = f"""SELECT {_COLUMNS}, CASE WHEN $12 THEN payload END AS payload, CASE WHEN $13 THEN result END AS result
 FROM tasks
-WHERE {MATCH}
-ORDER BY id DESC
-LIMIT $10"""
+WHERE"""
+_PAGE = "ORDER BY id DESC LIMIT $11"
+LIST_TASKS = f"""-- store.tasks.list_tasks
+{_LIST} {MATCH} {_PAGE}"""
+LIST_OWN_TASKS = f"""-- store.tasks.list_own_tasks
+{_LIST} {MATCH_OWN} {_PAGE}"""
 
 _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 _LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -240,9 +255,12 @@ _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
-async def read_tasks(conn: Conn, ids: Sequence[str]) -> dict[str, Task]:
-    """The tasks of these ids that exist."""
-    return {str(row["id"]): wire.task(row) for row in await conn.fetch(READ_TASKS, ids)}
+async def read_tasks(conn: Conn, wanted: Sequence[Wanted]) -> dict[Wanted, Task]:
+    """The tasks that exist of these ids, each only if it is the owner's."""
+    rows = await conn.fetch(READ_TASKS, [one.id for one in wanted], [one.owner for one in wanted])
+    return {
+        Wanted(str(row["id"]), str(row["owner"]) if row["owner"] else None): wire.task(row) for row in rows
+    }
 
 
 async def read_statuses(conn: Conn, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
@@ -254,12 +272,13 @@ async def list_tasks(
     conn: Conn, filters: TaskFilters, *, limit: int, before: str | None, payload: bool, result: bool
 ) -> list[Task]:
     """Newest first, `limit` at most, older than `before`. What is not asked for stays behind."""
-    records = await conn.fetch(LIST_TASKS, *matching(filters, before), limit, payload, result)
+    statement = LIST_OWN_TASKS if filters.owner else LIST_TASKS
+    records = await conn.fetch(statement, *matching(filters, before), limit, payload, result)
     return [wire.task(row) for row in records]
 
 
 def matching(filters: TaskFilters, before: str | None = None) -> tuple[object, ...]:
-    """The parameters of `MATCH`."""
+    """The parameters of `MATCH` and `MATCH_OWN`."""
     return (
         list(filters.statuses),
         list(filters.types),
@@ -269,6 +288,7 @@ def matching(filters: TaskFilters, before: str | None = None) -> tuple[object, .
         *_bounds(filters, before),
         filters.created_after,
         filters.created_before,
+        filters.owner,
     )
 
 

@@ -20,6 +20,8 @@ from taskflow.domain.errors import BadHeader, NotFound, TaskflowError
 from taskflow.kit.logging import get_logger
 from taskflow.kit.tracing import tracing
 from taskflow_api import docs_page, openapi
+from taskflow_api.addresses import Proxies
+from taskflow_api.cors import Cors
 from taskflow_api.drain import Drain
 from taskflow_api.edge import Edge
 from taskflow_api.operation import Call, Operation
@@ -53,7 +55,14 @@ def create_app(services: Services, settings: Settings, drain: Drain | None = Non
         openapi_config=None,
         logging_config=None,
     )
-    return Edge(app, drain, allowed_methods, logs_requests=settings.log_level == "debug")
+    return Edge(
+        app,
+        drain,
+        allowed_methods,
+        proxies=Proxies(settings.trusted_proxies),
+        cors=Cors(settings.cors_origin),
+        logs_requests=settings.log_level == "debug",
+    )
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
@@ -83,7 +92,9 @@ def allowed_methods(path: str) -> list[str]:
 def _route(operation: Operation, services: Services, drain: Drain) -> HTTPRouteHandler:
     async def endpoint(request: Request[Any, Any, Any]) -> ASGIApp:
         try:
-            return await operation.handle(Call(operation, request.scope, request.receive, services, drain))
+            caller = await services.admission.admit(request.scope, operation)
+            call = Call(operation, request.scope, request.receive, services, drain, caller)
+            return await operation.handle(call)
         except TaskflowError as error:
             if type(error).code == TaskflowError.code:
                 raise

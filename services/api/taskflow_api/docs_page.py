@@ -23,7 +23,7 @@ PATHS = ("/", "/docs", *_FILES)
 def replies() -> dict[str, Reply]:
     """The pages by path."""
     page = (_FOLDER / "index.html").read_text().replace("<!-- problems -->", _problems())
-    headers = [("content-security-policy", _POLICY), ("referrer-policy", "no-referrer")]
+    headers = [("content-security-policy", _POLICY)]
     made = {
         "/": Reply(302, b"", [("location", "/docs")], media_type=""),
         "/docs": Reply(200, page.encode(), headers, "text/html; charset=utf-8"),

@@ -1,8 +1,8 @@
 """The outermost layer: what holds for every request, also for those that reach no route.
 
-Request ids, HEAD, OPTIONS, trailing slashes, the limit of requests at once, and that an error of any kind
-leaves as a problem with the same members. Litestar's own middleware runs after its routing, so this wraps
-the whole of it.
+Request ids, who calls, HEAD, OPTIONS, trailing slashes, the limit of requests at once, the headers of every
+answer, and that an error of any kind leaves as a problem with the same members. Litestar's own middleware
+runs after its routing, so this wraps the whole of it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, cast
 from taskflow.domain.errors import Overloaded, TaskflowError
 from taskflow.kit.logging import get_logger
 from taskflow_api import meters
+from taskflow_api.addresses import Proxies
+from taskflow_api.common_headers import beside, common_headers
+from taskflow_api.cors import PREFLIGHT, Cors, Fields, is_preflight
 from taskflow_api.drain import Drain
 from taskflow_api.problems import problem
 from taskflow_api.replies import Reply
@@ -32,19 +35,26 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _NOT_ANSWERED = 499
 """The status of a request that the end of this api broke off before its answer began."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_COMMON_HEADERS = [(b"x-content-type-options", b"nosniff")]
-_NO_STORE = (b"cache-control", b"no-store")
 
 
 class Edge:
     """The whole api as an ASGI app. `allowed(path)` tells the methods of a path."""
 
     def __init__(
-        self, app: ASGIApp, drain: Drain, allowed: Callable[[str], list[str]], *, logs_requests: bool = False
+        self,
+        app: ASGIApp,
+        drain: Drain,
+        allowed: Callable[[str], list[str]],
+        *,
+        proxies: Proxies | None = None,
+        cors: Cors | None = None,
+        logs_requests: bool = False,
     ) -> None:
         self._app = app
         self._drain = drain
         self._allowed = allowed
+        self._proxies = proxies or Proxies()
+        self._cors = cors or Cors()
         self._logs_requests = logs_requests
         meters.IN_PROGRESS.set_function(lambda: drain.requests)
 
@@ -52,7 +62,10 @@ class Edge:
         # The server speaks no WebSocket and sends no lifespan. It keeps its own view of the request: a copy.
         scope = cast("HTTPScope", dict(any_scope))
         request_id = _request_id(scope)
-        exchange = _Exchange(send, request_id, is_head=scope["method"] == "HEAD")
+        scope["state"]["address"], scope["scheme"] = self._proxies.caller(scope)
+        shared, is_shared = self._cors.headers(scope)
+        common = common_headers(is_https=scope["scheme"] == "https", is_shared=is_shared)
+        exchange = _Exchange(send, request_id, common, shared, is_head=scope["method"] == "HEAD")
         method, path = scope["method"], scope["path"]
         with self._drain, self._measured(scope, method, path, exchange):
             try:
@@ -106,9 +119,16 @@ class Edge:
             )
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
-        elif scope["method"] == "OPTIONS" and (methods := self._allowed(path)):
-            return Reply(204, b"", [("allow", ", ".join(methods))], media_type="")
+        elif scope["method"] == "OPTIONS":
+            return self._options(scope, path)
         return self._app
+
+    def _options(self, scope: HTTPScope, path: str) -> ASGIApp:
+        methods = self._allowed(path)
+        headers = [("allow", ", ".join(methods))] if methods else []
+        if is_preflight(scope) and self._cors.headers(scope)[1]:
+            headers += PREFLIGHT
+        return Reply(204, b"", headers, media_type="") if headers else self._app
 
 
 def new_request_id() -> str:
@@ -129,13 +149,15 @@ class _BodyUnwanted(Exception):
 
 
 class _Exchange:
-    """What goes out for one request: adds the common headers, leaves out the body of a HEAD."""
+    """What goes out for one request: adds the headers of every answer, leaves out the body of a HEAD."""
 
-    __slots__ = ("_is_head", "_request_id", "_send", "is_over", "is_stream", "status")
+    __slots__ = ("_common", "_is_head", "_request_id", "_send", "_shared", "is_over", "is_stream", "status")
 
-    def __init__(self, send: Send, request_id: str, *, is_head: bool) -> None:
+    def __init__(self, send: Send, request_id: str, common: Fields, shared: Fields, *, is_head: bool) -> None:
         self._send = send
         self._request_id = request_id.encode()
+        self._common = common
+        self._shared = shared
         self._is_head = is_head
         self.status = 0
         self.is_over = False
@@ -145,14 +167,12 @@ class _Exchange:
         """Pass one message on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            own = list(message["headers"])
             self.is_stream = any(
-                name == b"content-type" and value.startswith(b"text/event-stream")
-                for name, value in message["headers"]
+                name == b"content-type" and value.startswith(b"text/event-stream") for name, value in own
             )
-            headers = [*message["headers"], *_COMMON_HEADERS, (b"x-request-id", self._request_id)]
-            if not any(name == b"cache-control" for name, _ in headers):
-                headers.append(_NO_STORE)
-            message["headers"] = headers
+            common = beside(own, self._common)
+            message["headers"] = [*own, *common, *self._shared, (b"x-request-id", self._request_id)]
         elif message["type"] == "http.response.body":
             if self._is_head:
                 await self._send_no_body(is_more=message.get("more_body", False))

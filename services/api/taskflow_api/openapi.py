@@ -19,11 +19,17 @@ from taskflow_api.schemas import components, ref
 
 PATH = "/schema/openapi.json"
 _EVERY_PROBLEM = (400, 422, 500, 503)
+_WITH_RETRY_AFTER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An access token or an API key"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key"},
+}
 _TAGS = {
     "Tasks": "What callers ask for, and what becomes of it",
     "Dead letters": "Tasks that were given up",
     "Operations on many": "Replay, discard, cancel and retry in bulk",
     "Operations": "Queues, workers and types; who did what",
+    "Accounts": "Who may call, and with which credentials",
     "Health": "Probes",
 }
 _HEADERS: dict[str, Any] = {
@@ -61,7 +67,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
-        "components": {"schemas": components(BULK_BODIES), "headers": _HEADERS},
+        "components": {"schemas": components(BULK_BODIES), "headers": _HEADERS, "securitySchemes": _SECURITY},
     }
 
 
@@ -82,7 +88,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.body is not None:
         content = {"schema": ref(operation.body.schema), "example": operation.body.example}
         made["requestBody"] = {"required": operation.body.required, "content": {JSON: content}}
-    for status in sorted({*_EVERY_PROBLEM, *operation.problems}):
+    made["security"] = [{name: []} for name in _SECURITY] if operation.scope else []
+    asked = (401, 403, 429) if operation.scope else ()
+    for status in sorted({*_EVERY_PROBLEM, *asked, *operation.problems}):
         made["responses"][str(status)] = _problem(status)
     return made
 
@@ -122,7 +130,7 @@ def _answer(operation: Operation, answer: Answer) -> dict[str, Any]:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    names = ["X-Request-Id"] + (["Retry-After"] if status == HTTPStatus.SERVICE_UNAVAILABLE else [])
+    names = ["X-Request-Id"] + (["Retry-After"] if status in _WITH_RETRY_AFTER else [])
     return {
         "description": HTTPStatus(status).phrase,
         "headers": _headers(names),

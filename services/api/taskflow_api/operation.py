@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Receive
 
 BODY_BYTES_MAX = 1024 * 1024
+FORM = "application/x-www-form-urlencoded"
 ID_PATTERN = r"\A[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z"
 PATHS = {
     "task_id": (re.compile(ID_PATTERN), "The task's id"),
     "dead_letter_id": (re.compile(ID_PATTERN), "The dead letter's id"),
     "operation_id": (re.compile(ID_PATTERN), "The operation's id"),
+    "user_id": (re.compile(ID_PATTERN), "The account's id"),
+    "key_id": (re.compile(ID_PATTERN), "The API key's id"),
     "worker_id": (re.compile(ID_PATTERN), "The worker's id"),
     "queue": (re.compile(QUEUE_PATTERN), "The queue's name"),
     "type": (re.compile(TYPE_PATTERN), "The type's name"),
@@ -38,11 +41,12 @@ PATHS = {
 
 
 class Body(Struct, frozen=True):
-    """What a call may bear; `schema` names a component of the document."""
+    """What a call may bear; `schema` names a component of the document. `form`: it may come as a form, too."""
 
     schema: str
     example: Any
     required: bool = True
+    form: bool = False
     bytes_max: int = BODY_BYTES_MAX
 
 
@@ -88,9 +92,14 @@ class Call:
             owner=caller.sees,
             user_id=caller.user_id,
             key_id=caller.key_id,
-            address=self.scope["state"].get("address"),
+            address=self.address,
             request_id=self.scope["state"]["request_id"],
         )
+
+    @property
+    def address(self) -> str:
+        """Where the call comes from."""
+        return str(self.scope["state"].get("address", ""))
 
     def header(self, name: bytes) -> str | None:
         """The value of a header that may stand once."""
@@ -117,19 +126,25 @@ class Call:
             size += len(chunk)
             if size > limit:
                 raise TooLarge(f"the body is over {limit} bytes")
-            if size and not _is_json(kind):
+            if size and not self._takes(kind):
                 raise NotJson(f"content-type is {kind or 'not given'}; expected {JSON}")
             chunks.append(chunk)
             more = message.get("more_body", False)
-        if not size and self.operation.body and self.operation.body.required and not _is_json(kind):
+        if not size and self.operation.body and self.operation.body.required and not self._takes(kind):
             raise NotJson(f"content-type is {kind or 'not given'}; expected {JSON}")
         return b"".join(chunks)
+
+    def _takes(self, content_type: str | None) -> bool:
+        if self.operation.body is not None and self.operation.body.form and kind_of(self) == FORM:
+            return True
+        return _is_json(content_type)
 
 
 class Operation(Struct, frozen=True):
     """One call of the api. `problems` are the statuses of its refusals beside those every call has.
 
-    `scope` is what credentials must allow; None: none are asked for.
+    `scope` is what credentials must allow; None: none are asked for. `signs_in`: it takes what credentials are made of,
+    and is limited by address.
     """
 
     id: str
@@ -139,12 +154,13 @@ class Operation(Struct, frozen=True):
     summary: str
     handle: Callable[[Call], Awaitable[ASGIApp]]
     answers: tuple[Answer, ...]
+    scope: Scope | None
     description: str = ""
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
     body: Body | None = None
     problems: tuple[int, ...] = ()
-    scope: Scope | None = None
+    signs_in: bool = False
 
     @property
     def path_parameters(self) -> list[str]:
@@ -157,6 +173,11 @@ def _checked(values: dict[str, Any]) -> dict[str, str]:
         if PATHS[name][0].search(value) is None:
             raise NotFound(f"there is no {name.removesuffix('_id').replace('_', ' ')} {value[:200]!r}")
     return {name: value.lower() if name.endswith("_id") else value for name, value in values.items()}
+
+
+def kind_of(call: Call) -> str:
+    """The media type of a call's body."""
+    return (call.header(b"content-type") or "").partition(";")[0].strip().lower()
 
 
 def _is_json(content_type: str | None) -> bool:

@@ -44,6 +44,7 @@ STATUSES: dict[type[TaskflowError], int] = {
     errors.AlreadyReplayed: 409,
     errors.OperationFinished: 409,
     errors.NameTaken: 409,
+    errors.Stale: 409,
     errors.TooLarge: 413,
     errors.NotJson: 415,
     errors.Invalid: 422,

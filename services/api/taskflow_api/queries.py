@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from taskflow.domain import errors
 from taskflow.domain.errors import Problem
+from taskflow.kit.ids import is_id
 from taskflow_api.names import QUERY_SYNONYMS, unknown
 from taskflow_api.problems import PROBLEMS_MAX, refusal
 from taskflow_api.times import EXPECTED_TIME, instant
@@ -99,6 +100,17 @@ def matching(name: str, pattern: str, expected: str, description: str, *, many: 
 
     schema = {"type": "string", "pattern": ecma(pattern)}
     return Parameter(name, description, schema, read, many)
+
+
+def id_of(name: str, description: str) -> Parameter:
+    """An id."""
+
+    def read(text: str) -> str:
+        if not is_id(text):
+            raise ValueError("an id, such as 019a2b3c-0000-7000-8000-000000000000")
+        return text.lower()
+
+    return Parameter(name, description, {"type": "string", "format": "uuid"}, read)
 
 
 def text_of(name: str, length_max: int, description: str, *, many: bool = False) -> Parameter:

@@ -7,10 +7,11 @@ What a struct cannot say of itself (JSON kept as text, lists, answers without a 
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
+from taskflow.domain.account import ApiKey, Profile, Scope, User
 from taskflow.domain.attempt import ExecutionStatus
 from taskflow.domain.dead_letter import DeadLetter, DeadLetterDetail, FailedTry, LetterGroup
 from taskflow.domain.errors import Problem
@@ -18,19 +19,23 @@ from taskflow.domain.operation import AuditEvent, Operation, OperationDetail
 from taskflow.domain.task import Accepted, Execution, LogLine, Task, TaskEvent
 from taskflow.domain.transitions import Status
 from taskflow.domain.views import Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo
+from taskflow.engine.accounts import Registered
+from taskflow.engine.sign_in import Granted
 from taskflow_api.bodies import REASON_CHARS_MAX
 from taskflow_api.bulk import CanaryBody
 from taskflow_api.problems import STATUSES, ProblemDetails
 from taskflow_api.queries import ecma
+from taskflow_api.routes import ACCOUNT_BODIES
 from taskflow_api.submission import BATCH_ITEMS_MAX, Batch, Item, Submission
 
 Schema = dict[str, Any]
 
 _OUTPUTS = (
     Task, Execution, LogLine, TaskEvent, DeadLetter, LetterGroup, Explanation, Stats, QueueInfo, WorkerInfo,
-    TypeInfo, Accepted, DeadLetterDetail, FailedTry, Operation, OperationDetail, AuditEvent,
+    TypeInfo, Accepted, DeadLetterDetail, FailedTry, Operation, OperationDetail, AuditEvent, User, Profile, ApiKey,
+    Granted, Registered,
 )  # fmt: skip
-_INPUTS = (Submission, Item, Batch, CanaryBody)
+_INPUTS = (Submission, Item, Batch, CanaryBody, *ACCOUNT_BODIES)
 _LISTS = (
     "Execution",
     "LogLine",
@@ -42,6 +47,8 @@ _LISTS = (
     "TypeInfo",
     "Operation",
     "AuditEvent",
+    "User",
+    "ApiKey",
 )
 _TEXT: Schema = {"type": "string"}
 _ANY_OBJECT: Schema = {"type": "object", "additionalProperties": True}
@@ -116,6 +123,15 @@ def _put_right(schemas: dict[str, Schema]) -> None:
         schemas[name]["properties"] |= {"id": _id("Its id"), "filter": _ANY_OBJECT}
     schemas["AuditEvent"]["properties"] |= {"id": _id("Its id"), "data": _ANY_OBJECT}
     schemas["LetterGroup"]["properties"] |= {"error": error}
+    for name in ("User", "Profile", "ApiKey"):
+        schemas[name]["properties"]["id"] = _id("Its id")
+    key = {"type": "string", "description": "The key itself, shown this once"}
+    schemas["MadeKey"] = {
+        **schemas["ApiKey"],
+        "title": "MadeKey",
+        "properties": {"key": key, **schemas["ApiKey"]["properties"]},
+        "required": sorted(["key", *schemas["ApiKey"]["required"]]),
+    }
     schemas["Accepted"]["properties"] |= {"id": _id("The task's id"), "status": status}
     schemas["ProblemDetails"]["properties"]["code"] = {
         "type": "string",
@@ -165,6 +181,15 @@ def _own_shapes() -> dict[str, Schema]:
         },
         "LetterPreview": _preview("DeadLetter"),
         "TaskPreview": _preview("TaskItem"),
+        "Verified": _object(
+            {
+                "active": {"const": True},
+                "user_id": _id("The account"),
+                "name": _TEXT,
+                "scopes": {"type": "array", "items": {"enum": list(get_args(Scope))}},
+            }
+        ),
+        "PasswordChanged": _object({"sessions_ended": {"type": "integer"}}),
         "Switched": _object({"name": _TEXT, "paused": {"type": "boolean"}}),
         "Draining": _object({"id": _id("The worker's id"), "status": {"const": "draining"}}),
         "Liveness": _object({"status": {"const": "ok"}}),

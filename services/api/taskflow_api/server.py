@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from taskflow.domain.errors import BadHeader
 from taskflow.kit.lifecycle import ProgramError
 from taskflow.kit.logging import get_logger
+from taskflow_api.common_headers import COMMON
 from taskflow_api.drain import Drain
 from taskflow_api.edge import new_request_id
 from taskflow_api.problems import problem
@@ -33,15 +34,24 @@ STALL_SECONDS = 30.0
 STALL_BYTES_MIN = 64 * 1024
 """What has to arrive of a long body in that time."""
 HEAD_BYTES_MAX = 64 * 1024
+"""The request line and all headers."""
+HEADERS_MAX = 200
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 BACKLOG = 2048
 DRAIN_SECONDS_MAX = 10.0
 """How long requests that are inside when the program is told to stop may take to finish."""
 
 
+_COMMON = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in COMMON)
+_TOO_LONG = f"the request's head is too long; expected at most {HEAD_BYTES_MAX} bytes"
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, cut off when its caller stalls."""
 
+    _refusal = ""
+    """Why what arrived is refused, if it is not for being no HTTP."""
+    _head_size = 0
     _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _in_head = True
@@ -67,13 +77,24 @@ class Connection(HttpToolsProtocol):
         if self._size > MESSAGE_BYTES_MAX:
             self.transport.abort()
         elif self._in_head and self._size > HEAD_BYTES_MAX:
-            self.send_400_response("the request's head is too long")
+            self.send_400_response(_TOO_LONG)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
+        self._head_size = 0
         if self._timer is None:
             self._expect()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count(len(name) + len(value) + len(": \r\n"))
+        if len(self.headers) > HEADERS_MAX:
+            self._refuse(f"there are too many headers; expected at most {HEADERS_MAX}")
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -84,12 +105,12 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Not HTTP: the same shape as every refusal, then the end."""
+        """Not HTTP, or too much of it: the same shape as every refusal, then the end."""
         request_id = new_request_id()
-        body = problem(BadHeader(msg), request_id).body
+        body = problem(BadHeader(self._refusal or msg), request_id).body
         head = (
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\n{_COMMON}connection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
@@ -104,6 +125,17 @@ class Connection(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
         super().resume_writing()
+
+    def _count(self, size: int) -> None:
+        """A head that arrives at once is not seen while it is incomplete, so its parts are counted too."""
+        self._head_size += size
+        if self._head_size > HEAD_BYTES_MAX:
+            self._refuse(_TOO_LONG)
+
+    def _refuse(self, why: str) -> None:
+        """From within the parser: it stops at any exception, and uvicorn then sends our 400."""
+        self._refusal = why
+        raise ValueError(why)
 
     def _expect(self) -> None:
         """A request is to arrive."""

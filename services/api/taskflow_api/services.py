@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from taskflow.engine.accounts import Accounts
+    from taskflow.engine.api_keys import ApiKeys
     from taskflow.engine.commands import Commands
+    from taskflow.engine.credentials import Credentials
     from taskflow.engine.health import Health
     from taskflow.engine.operations import Operations
     from taskflow.engine.read import Reader
+    from taskflow.engine.sign_in import SignIn
     from taskflow.engine.submit import Submitter
+    from taskflow.engine.users import Users
     from taskflow.engine.waiting import Waiters
+    from taskflow_api.admission import Admission
 
 
 class Services(Struct, frozen=True):
-    """The engine's verbs an api needs."""
+    """The engine's verbs an api needs. Without SECRET_KEY nobody registers or signs in with a password."""
 
     submitter: Submitter
     reader: Reader
@@ -24,3 +30,9 @@ class Services(Struct, frozen=True):
     commands: Commands
     operations: Operations
     health: Health
+    credentials: Credentials
+    admission: Admission
+    users: Users
+    api_keys: ApiKeys
+    accounts: Accounts | None
+    sign_in: SignIn | None

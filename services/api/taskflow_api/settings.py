@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from taskflow.engine.settings import BusSettings
 from taskflow.kit.settings import Seconds, Secret, SettingsError, Url
+from taskflow_api.addresses import read_network
+from taskflow_api.cors import read_origin
 
 KEY_BYTES_MIN = 32
 """As many as the hash of HS256 has: RFC 7518, section 3.2."""
@@ -57,6 +60,10 @@ class Settings(BusSettings, frozen=True, kw_only=True):
             raise SettingsError("SECRET_KEY", None, f"{_KEY_EXPECTED}, as AUTH_MODE is required here")
         _judge_key("SECRET_KEY", self.secret_key)
         _judge_key("SECRET_KEY_PREVIOUS", self.secret_key_previous)
+        if self.admin_password is not None:
+            _judge_password(self.admin_password, self.admin_username)
+        _judge_each("TRUSTED_PROXIES", self.trusted_proxies, read_network, _PROXIES_EXPECTED)
+        _judge_each("CORS_ORIGIN", self.cors_origin, read_origin, _ORIGINS_EXPECTED)
 
     @property
     def auth_required(self) -> bool:
@@ -77,9 +84,7 @@ def refuse_open_address(settings: Settings) -> None:
     """While nobody signs in, the api listens on loopback only, unless AUTH_DISABLED_ANYWHERE is set."""
     if settings.auth_required or settings.auth_disabled_anywhere or is_loopback(settings.http_host):
         return
-    expected = (
-        f"required, as HTTP_HOST is {settings.http_host}; or AUTH_DISABLED_ANYWHERE=true, where nobody need sign in"
-    )
+    expected = f"required, as HTTP_HOST is {settings.http_host}; or AUTH_DISABLED_ANYWHERE=true, where nobody need sign in"
     raise SettingsError("AUTH_MODE", "disabled", expected)
 
 
@@ -92,6 +97,28 @@ def _judge_key(name: str, key: str | None) -> None:
         return
     if len(key.encode()) < KEY_BYTES_MIN or any(word in key.lower() for word in _PLACEHOLDERS):
         raise SettingsError(name, "***", _KEY_EXPECTED)
+
+
+_PROXIES_EXPECTED = "addresses and networks such as 10.0.0.5, 10.0.0.0/8 or fd00::/8"
+_ORIGINS_EXPECTED = "origins such as https://app.example.com or http://localhost:3000, in lower case, or *"
+
+
+def _judge_each(name: str, texts: tuple[str, ...], read: Callable[[str], object], expected: str) -> None:
+    """Every entry of a list must be readable."""
+    for text in texts:
+        try:
+            read(text)
+        except ValueError as error:
+            raise SettingsError(name, ",".join(texts), f"{expected} ({error})") from None
+
+
+def _judge_password(password: str, username: str) -> None:
+    from taskflow.engine.passwords import fault_of  # argon2 and word lists: only where a password is given
+
+    if (fault := fault_of(password, [username])) is not None:
+        raise SettingsError(
+            "ADMIN_PASSWORD", "***", f"a password that is not easily guessed (this one {fault})"
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -23,11 +23,13 @@ async def task_when_done(call: Call, task_id: str, seconds: float, early: Follow
     task: Task | None = None
     if seconds > 0 and not call.drain.draining:
         async with Race(drained=call.drain.begun(), gone=left(call.receive)) as race:
-            waiting = race.start("task", call.services.waiters.wait(task_id, seconds, early))
+            waiting = race.start(
+                "task", call.services.waiters.wait(task_id, seconds, early, call.caller.sees)
+            )
             if "task" in await race.first(None):
                 task = waiting.result()
     if task is None:
-        task = await call.services.reader.task(task_id)
+        task = await call.services.reader.task(task_id, call.caller.sees)
     if task is None:
         raise NotFound(f"there is no task {task_id}")
     return task

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
 
 from taskflow.bus.connect import Bus
 from taskflow.bus.rights import Role
+from taskflow.domain.errors import NameTaken, Unavailable
+from taskflow.engine.accounts import Accounts, ensure_admin
+from taskflow.engine.api_keys import ApiKeys
 from taskflow.engine.commands import Commands
+from taskflow.engine.credentials import Credentials
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.health import Health
 from taskflow.engine.operations import Operations
+from taskflow.engine.passwords import Passwords
 from taskflow.engine.read import Reader
 from taskflow.engine.settings import TaskDefaults
+from taskflow.engine.sign_in import SignIn, SignInRules
 from taskflow.engine.submit import Submitter
+from taskflow.engine.tokens import Tokens
+from taskflow.engine.users import Users
+from taskflow.engine.vault import Vault
 from taskflow.engine.waiting import Waiters
+from taskflow.kit.lifecycle import Guard
+from taskflow.kit.logging import get_logger
 from taskflow.store.connect import Database
+from taskflow_api.admission import Admission, AdmissionRules
 from taskflow_api.services import Services
 from taskflow_api.settings import Settings
+from taskflow_api.strangers import refuse_foreign_pages
+
+log = get_logger(__name__)
+
+FIRST_ADMIN_SECONDS = 2.0
 
 
 @asynccontextmanager
@@ -52,6 +71,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         waiters = await enter(Waiters(database, bus, reader))
         commands = Commands(database, bus, dispatcher, directory, reader)
+        signing = await _signing(stack, settings, database)
         yield Services(
             submitter=submitter,
             reader=reader,
@@ -59,4 +79,59 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             commands=commands,
             operations=Operations(database, bus),
             health=Health(database, bus),
+            credentials=signing.credentials,
+            admission=_admission(settings, signing.credentials),
+            users=Users(database, signing.credentials),
+            api_keys=ApiKeys(database, signing.credentials),
+            accounts=signing.accounts,
+            sign_in=signing.sign_in,
         )
+
+
+class _Signing(NamedTuple):
+    """What tells callers, and what makes credentials: the latter with SECRET_KEY alone."""
+
+    credentials: Credentials
+    accounts: Accounts | None = None
+    sign_in: SignIn | None = None
+
+
+async def _signing(stack: AsyncExitStack, settings: Settings, database: Database) -> _Signing:
+    key, previous = settings.secret_key, settings.secret_key_previous
+    if key is None:
+        return _Signing(await stack.enter_async_context(Credentials(database, None)))
+    tokens = Tokens(key, previous, seconds=settings.access_token_expire_minutes * 60)
+    credentials = await stack.enter_async_context(Credentials(database, tokens))
+    passwords = await stack.enter_async_context(Passwords())
+    rules = SignInRules(
+        refresh_seconds=settings.refresh_token_expire_days * 86_400.0,
+        failures_max=settings.max_failed_attempts,
+        lock_seconds=float(settings.lockout_duration_seconds),
+    )
+    accounts = Accounts(
+        database, passwords, Vault(key, previous), registration_open=settings.registration_open
+    )
+    if settings.admin_password is not None:
+        first = _first_admin(database, passwords, settings.admin_username, settings.admin_password)
+        (await stack.enter_async_context(Guard())).spawn(first, "first admin")
+    return _Signing(credentials, accounts, SignIn(database, credentials, passwords, tokens, rules))
+
+
+async def _first_admin(database: Database, passwords: Passwords, username: str, password: str) -> None:
+    """Make the first admin as soon as PostgreSQL is there."""
+    while True:
+        try:
+            await ensure_admin(database, passwords, username, password)
+        except Unavailable as error:
+            log.warning("first_admin.deferred", error=str(error))
+            await asyncio.sleep(FIRST_ADMIN_SECONDS)
+        except NameTaken as error:
+            log.error("first_admin.refused", username=username, error=error.detail)
+            return
+        else:
+            return
+
+
+def _admission(settings: Settings, credentials: Credentials) -> Admission:
+    rules = AdmissionRules(auth_required=settings.auth_required, metrics_open=settings.metrics_open)
+    return Admission(credentials, rules, refuse_strangers=lambda scope: refuse_foreign_pages(scope, settings))

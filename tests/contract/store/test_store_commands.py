@@ -11,10 +11,10 @@ from tests.contract.store.conftest import Connect
 from tests.contract.store.world import DONE, FAILED, LOST
 from tests.support.waiting import wait_until
 
+from taskflow.domain.account import By
 from taskflow.domain.transitions import LIVE, Status
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
-from taskflow.domain.account import By
 from taskflow.store.commands import cancel_tasks, discard_letters, replay_letters, retry_tasks
 from taskflow.store.history import Line, append_lines
 

@@ -10,10 +10,10 @@ from tests.contract.store import world
 from tests.contract.store.conftest import Connect
 from tests.contract.store.world import DONE, FAILED, LOST
 
+from taskflow.domain.account import By
 from taskflow.domain.task import Claimed, TaskEvent
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
-from taskflow.domain.account import By
 from taskflow.store.commands import cancel_tasks, retry_tasks
 from taskflow.store.history import Line, append_lines, read_executions, read_logs, read_timeline, task_exists
 from taskflow.store.tending import turn_tasks

@@ -11,12 +11,12 @@ from tests.contract.store import world
 from tests.contract.store.conftest import Connect
 from tests.contract.store.world import DONE, ERROR, FAILED, LOST, PERMANENT, RELEASED
 
+from taskflow.domain.account import By
 from taskflow.domain.attempt import Cancelled, Failed, Snoozed, Succeeded
 from taskflow.domain.decide import decide
 from taskflow.domain.task import Claimed
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
-from taskflow.domain.account import By
 from taskflow.store.commands import cancel_tasks
 from taskflow.store.errors import Unstorable, translated
 from taskflow.store.moves import Record, claim_tasks, close_executions, read_remainder, record_outcomes

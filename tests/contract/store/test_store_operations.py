@@ -10,12 +10,12 @@ import pytest
 from tests.contract.store import world
 from tests.contract.store.conftest import Connect
 
+from taskflow.domain.account import By
 from taskflow.domain.filters import AuditFilters, LetterFilters, TaskFilters
 from taskflow.domain.operation import Action, CanaryPlan, Plan
 from taskflow.domain.transitions import Status
 from taskflow.kit.ids import new_id
 from taskflow.store import audit_log, commands, operations, steps
-from taskflow.domain.account import By
 
 PENDING = LetterFilters(statuses=("pending",))
 

@@ -10,10 +10,10 @@ from tests.contract.store import world
 from tests.contract.store.conftest import Connect
 from tests.contract.store.world import DONE, ERROR, FAILED, LOST
 
+from taskflow.domain.account import By
 from taskflow.kit.clock import now
 from taskflow.kit.ids import first_id_at, new_id
 from taskflow.store import stats, tending, workers
-from taskflow.domain.account import By
 from taskflow.store.commands import cancel_tasks, retry_tasks
 
 MARGIN = 15.0

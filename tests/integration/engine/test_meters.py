@@ -18,6 +18,7 @@ from tests.support.waiting import wait_until, wait_until_sync
 from taskflow.bus.connect import Bus
 from taskflow.bus.streams import ensure_streams
 from taskflow.bus.topology import Topology
+from taskflow.domain.account import By
 from taskflow.domain.attempt import Cancelled, ErrorInfo, Failed, Succeeded
 from taskflow.engine.census import Census
 from taskflow.engine.dispatch import Dispatcher
@@ -27,7 +28,6 @@ from taskflow.engine.record import Recorder
 from taskflow.engine.rescue import Rescuer
 from taskflow.kit.clock import now
 from taskflow.kit.metrics import REGISTRY
-from taskflow.domain.account import By
 from taskflow.store.commands import cancel_tasks
 from taskflow.store.connect import Database, Line
 from taskflow.store.partitions import range_start, range_starts

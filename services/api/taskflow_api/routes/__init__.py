@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from taskflow_api.operation import Operation
-from taskflow_api.routes import dead_letters, fleet, health, operations, stream, submit, tasks
+from taskflow_api.routes import (
+    api_keys,
+    auth,
+    dead_letters,
+    fleet,
+    health,
+    operations,
+    stream,
+    submit,
+    tasks,
+    users,
+)
 
+ACCOUNT_BODIES = (*auth.BODIES, *api_keys.BODIES, *users.BODIES)
+"""What calls about accounts may bear."""
 OPERATIONS: tuple[Operation, ...] = (
     *submit.OPERATIONS,
     *tasks.OPERATIONS,
@@ -12,5 +25,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *dead_letters.OPERATIONS,
     *operations.OPERATIONS,
     *fleet.OPERATIONS,
+    *auth.OPERATIONS,
+    *api_keys.OPERATIONS,
+    *users.OPERATIONS,
     *health.OPERATIONS,
 )

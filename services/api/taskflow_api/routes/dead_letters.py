@@ -37,8 +37,8 @@ FILTERS = (
 )
 
 
-def letter_filters(query: Values) -> LetterFilters:
-    """The filters that a query string or the body of a bulk call names."""
+def letter_filters(query: Values, owner: str | None) -> LetterFilters:
+    """The filters that a query string or the body of a bulk call names, for what this owner has; None: anybody."""
     return LetterFilters(
         types=query["type"],
         queues=query["queue"],
@@ -49,12 +49,13 @@ def letter_filters(query: Values) -> LetterFilters:
         tags=query["tag"],
         created_after=query["created_after"],
         created_before=query["created_before"],
+        owner=owner,
     )
 
 
 async def list_letters(call: Call) -> ASGIApp:
     """Newest first."""
-    filters = letter_filters(call.query)
+    filters = letter_filters(call.query, call.caller.sees)
     bound = bind(call.operation.id, filters)
     limit = call.query["limit"]
     before = decode_cursor(bound, call.query["cursor"])
@@ -71,7 +72,7 @@ def list_item(letter: DeadLetter) -> DeadLetter:
 
 async def export_letters(call: Call) -> ASGIApp:
     """All that match, one a line."""
-    return Export(call, letter_filters(call.query))
+    return Export(call, letter_filters(call.query, call.caller.sees))
 
 
 class Export:
@@ -109,7 +110,9 @@ async def _start(send: Send) -> None:
 
 async def list_groups(call: Call) -> ASGIApp:
     """Alike ones together, the largest group first."""
-    groups = await call.services.reader.letter_groups(letter_filters(call.query), call.query["limit"])
+    groups = await call.services.reader.letter_groups(
+        letter_filters(call.query, call.caller.sees), call.query["limit"]
+    )
     items = [msgspec.structs.replace(one, error=without_traceback(one.error)) for one in groups]
     return page(call.operation.path, call.scope["query_string"], items, None)
 
@@ -151,6 +154,7 @@ def _replay(name: str, operation_id: str, summary: str) -> Operation:
         body=Body("Replay", {"payload": {"hello": "world"}}, required=False),
         answers=(Answer(202, "The task, in its next life", "Task"),),
         problems=(404, 409, 413, 415),
+        scope="operate",
     )
 
 
@@ -164,6 +168,7 @@ OPERATIONS = (
         handle=list_letters,
         query=(*FILTERS, *PAGING),
         answers=(Answer(200, "A page of dead letters", "DeadLetterList"),),
+        scope="read",
     ),
     Operation(
         id="listDeadLetterGroups",
@@ -174,6 +179,7 @@ OPERATIONS = (
         handle=list_groups,
         query=(*FILTERS, LIMIT),
         answers=(Answer(200, "The largest groups", "LetterGroupList"),),
+        scope="read",
     ),
     Operation(
         id="exportDeadLetters",
@@ -184,6 +190,7 @@ OPERATIONS = (
         handle=export_letters,
         query=FILTERS,
         answers=(Answer(200, "Lines of JSON, newest first", "DeadLetterDetail", media_types=(NDJSON,)),),
+        scope="read",
     ),
     Operation(
         id="readDeadLetter",
@@ -194,6 +201,7 @@ OPERATIONS = (
         handle=read_letter,
         answers=(Answer(200, "The dead letter, with all that explains it", "DeadLetterDetail"),),
         problems=(404,),
+        scope="read",
     ),
     _replay("replay", "replayDeadLetter", "Replay a dead letter, with its payload or another"),
     _replay("reprocess", "reprocessDeadLetter", "The same as replay"),
@@ -207,5 +215,6 @@ OPERATIONS = (
         body=Body("WithReason", {"reason": "customer is gone"}, required=False),
         answers=(Answer(200, "The dead letter, discarded", "DeadLetterDetail"),),
         problems=(404, 409, 413, 415),
+        scope="operate",
     ),
 )

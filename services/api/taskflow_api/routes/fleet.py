@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from taskflow.domain.account import Scope
 from taskflow_api.bodies import reason_of, refuse_body
 from taskflow_api.cursors import PAGING, bind, decode_cursor, encode_cursor, page, slice_after
 from taskflow_api.operation import Answer, Body, Call, Operation
@@ -50,7 +51,9 @@ async def _drain(call: Call) -> ASGIApp:
     return answer({"id": call.path["worker_id"], "status": "draining"}, 202)
 
 
-def _list(path: str, operation_id: str, schema: str, summary: str, handle: Any) -> Operation:
+def _list(
+    path: str, operation_id: str, schema: str, summary: str, handle: Any, scope: Scope = "read"
+) -> Operation:
     return Operation(
         id=operation_id,
         method="GET",
@@ -60,6 +63,7 @@ def _list(path: str, operation_id: str, schema: str, summary: str, handle: Any) 
         handle=handle,
         query=PAGING,
         answers=(Answer(200, "A page of the list", schema),),
+        scope=scope,
     )
 
 
@@ -76,6 +80,7 @@ def _command(
         body=body,
         answers=(done,),
         problems=(404, 413, 415),
+        scope="admin",
     )
 
 
@@ -86,7 +91,7 @@ OPERATIONS = (
         "listQueues",
         "QueueInfoList",
         "Queues: what waits in them and who serves them",
-        _lists(lambda call: call.services.reader.queues(), "name"),
+        _lists(lambda call: call.services.reader.queues(call.caller.sees), "name"),
     ),
     _command(
         "/api/v1/queues/{queue}/pause",
@@ -108,6 +113,7 @@ OPERATIONS = (
         "WorkerInfoList",
         "Worker processes",
         _lists(lambda call: call.services.reader.workers(), "id"),
+        "admin",
     ),
     _command(
         "/api/v1/workers/{worker_id}/drain",

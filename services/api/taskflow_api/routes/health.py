@@ -46,6 +46,7 @@ def _probe(path: str, operation_id: str, summary: str, *, asks: bool) -> Operati
         summary=summary,
         handle=ready if asks else live,
         answers=(Answer(200, "Yes", "Readiness" if asks else "Liveness"),),
+        scope=None,
     )
 
 
@@ -62,5 +63,6 @@ OPERATIONS = (
         summary="What this api counts and measures, for Prometheus",
         handle=metrics,
         answers=(Answer(200, "Prometheus' text format", None, media_types=("text/plain",)),),
+        scope="read",
     ),
 )

@@ -44,8 +44,8 @@ BULK_BODIES = {
 }
 
 
-def _letters(values: Values) -> OperationFilters:
-    return letter_filters(values | {"status": ("pending",)})
+def _letters(values: Values, owner: str | None) -> OperationFilters:
+    return letter_filters(values | {"status": ("pending",)}, owner)
 
 
 def _task_filters(statuses: Iterable[Status]) -> tuple[Parameter, ...]:
@@ -54,10 +54,10 @@ def _task_filters(statuses: Iterable[Status]) -> tuple[Parameter, ...]:
     return (narrower, *(one for one in TASK_FILTERS if one.name != "status"))
 
 
-def _tasks_in(statuses: Iterable[Status]) -> Callable[[Values], OperationFilters]:
+def _tasks_in(statuses: Iterable[Status]) -> Callable[[Values, str | None], OperationFilters]:
     """Tasks that can be acted on at all, narrowed by a filter."""
 
-    def read(values: Values) -> OperationFilters:
+    def read(values: Values, owner: str | None) -> OperationFilters:
         return TaskFilters(
             statuses=tuple(Status(one) for one in values["status"] or sorted(statuses)),
             types=values["type"],
@@ -66,6 +66,7 @@ def _tasks_in(statuses: Iterable[Status]) -> Callable[[Values], OperationFilters
             tags=values["tag"],
             created_after=values["created_after"],
             created_before=values["created_before"],
+            owner=owner,
         )
 
     return read
@@ -80,12 +81,16 @@ BULK_BODIES |= {
 
 
 def _bulk(
-    action: Action, known: tuple[Parameter, ...], read: Callable[[Values], OperationFilters], *, canary: bool
+    action: Action,
+    known: tuple[Parameter, ...],
+    read: Callable[[Values, str | None], OperationFilters],
+    *,
+    canary: bool,
 ) -> Callable[[Call], Awaitable[ASGIApp]]:
     async def handle(call: Call) -> ASGIApp:
         refuse_while_draining(call)
         asked = await read_bulk(call, action, known, canary=canary)
-        filters = read(asked.filters)
+        filters = read(asked.filters, call.caller.sees)
         if asked.dry_run:
             seen = await call.services.operations.preview(filters, asked.plan.limit)
             show = _letter_item if isinstance(filters, LetterFilters) else _task_item
@@ -111,7 +116,7 @@ async def list_operations(call: Call) -> ASGIApp:
     bound = bind(call.operation.id, statuses)
     limit = call.query["limit"]
     rows = await call.services.operations.operations(
-        statuses, limit + 1, decode_cursor(bound, call.query["cursor"])
+        statuses, limit + 1, decode_cursor(bound, call.query["cursor"]), call.caller.sees
     )
     following = encode_cursor(bound, rows[limit - 1].id) if len(rows) > limit else None
     return page(call.operation.path, call.scope["query_string"], rows[:limit], following)
@@ -119,7 +124,7 @@ async def list_operations(call: Call) -> ASGIApp:
 
 async def read_operation(call: Call) -> ASGIApp:
     """One operation, with what happened to it."""
-    found = await call.services.operations.operation(call.path["operation_id"])
+    found = await call.services.operations.operation(call.path["operation_id"], call.caller.sees)
     if found is None:
         raise NotFound(f"there is no operation {call.path['operation_id']}")
     return answer(found)
@@ -128,9 +133,7 @@ async def read_operation(call: Call) -> ASGIApp:
 def _turn(status: OperationStatus) -> Callable[[Call], Awaitable[ASGIApp]]:
     async def handle(call: Call) -> ASGIApp:
         reason = await reason_of(call)
-        return answer(
-            await call.services.operations.turn(call.path["operation_id"], status, call.by(reason))
-        )
+        return answer(await call.services.operations.turn(call.path["operation_id"], status, call.by(reason)))
 
     return handle
 
@@ -175,6 +178,7 @@ def _bulk_operation(
             Answer(200, "A dry run: what would match", preview),
         ),
         problems=(413, 415),
+        scope="operate",
     )
 
 
@@ -189,6 +193,7 @@ def _turning(word: str, status: OperationStatus, summary: str) -> Operation:
         body=REASON,
         answers=(Answer(200, "The operation", "Operation"),),
         problems=(404, 409, 413, 415),
+        scope="operate",
     )
 
 
@@ -234,6 +239,7 @@ OPERATIONS = (
         handle=list_operations,
         query=(one_of("status", OPERATION_STATUSES, "Only in this status; repeated: or"), *PAGING),
         answers=(Answer(200, "A page of operations", "OperationList"),),
+        scope="read",
     ),
     Operation(
         id="readOperation",
@@ -244,6 +250,7 @@ OPERATIONS = (
         handle=read_operation,
         answers=(Answer(200, "The operation", "OperationDetail"),),
         problems=(404,),
+        scope="read",
     ),
     _turning("pause", "paused", "Let an operation rest"),
     _turning("resume", "running", "Let a paused operation go on"),
@@ -257,5 +264,6 @@ OPERATIONS = (
         handle=list_audit,
         query=(*_AUDIT_FILTERS, *PAGING),
         answers=(Answer(200, "A page of the audit log", "AuditEventList"),),
+        scope="admin",
     ),
 )

@@ -47,7 +47,7 @@ async def events(call: Call) -> ASGIApp:
     bound = bind(call.operation.id, call.path["task_id"])
     after = max(int(decode_cursor(bound, call.query["cursor"]) or 0), _resume_point(call))
     limit = call.query["limit"]
-    rows = await call.services.reader.events(call.path["task_id"], after)
+    rows = await call.services.reader.events(call.path["task_id"], after, call.caller.sees)
     if rows is None:
         raise _not_found(call)
     following = encode_cursor(bound, str(rows[limit - 1].seq)) if len(rows) > limit else None
@@ -57,11 +57,15 @@ async def events(call: Call) -> ASGIApp:
 async def _stream(call: Call) -> ASGIApp:
     task_id = call.path["task_id"]
     after = _resume_point(call)
-    task = await call.services.reader.task(task_id)
+    task = await call.services.reader.task(task_id, call.caller.sees)
     if task is None:
         raise _not_found(call)
     # The task was read first: if it had ended, the history read now holds its end.
-    if after and task.status in TERMINAL and not await call.services.reader.events(task_id, after):
+    if (
+        after
+        and task.status in TERMINAL
+        and not await call.services.reader.events(task_id, after, call.caller.sees)
+    ):
         return Reply(204, b"", media_type="")
     return EventStream(call, task_id, after, task.status in TERMINAL)
 
@@ -130,7 +134,7 @@ class EventStream:
     async def _read(self) -> list[TaskEvent]:
         """What happened since; remembers how far that goes, and whether the task has ended by it."""
         news: list[TaskEvent] = []
-        while more := await self._call.services.reader.events(self._id, self._after):
+        while more := await self._call.services.reader.events(self._id, self._after, self._call.caller.sees):
             news += more
             self._after = more[-1].seq
             if len(more) < LIMIT_MAX:
@@ -177,5 +181,6 @@ OPERATIONS = (
             Answer(204, "Nothing will follow: the task has ended", None),
         ),
         problems=(404,),
+        scope="read",
     ),
 )

@@ -52,12 +52,13 @@ async def submit(call: Call) -> ASGIApp:
     key = idempotency_key(call)
     body = await call.body()
     task = new_task(_read_one(body))
+    task.owner_id = call.caller.user_id
     if key is not None:
         task.idempotency_key = key
         task.request_hash = request_hash(f"POST {call.operation.path}", body)
     with traced(call, [task]):
         async with _ear(call, task.id) as ear:
-            accepted = await call.services.submitter.submit(task)
+            accepted = await call.services.submitter.submit(task, limited=not call.caller.is_admin)
             made = await _read_back(call, accepted, ear)
     if logs_debug():
         _say(call, task, made.id, replayed=accepted.replayed)
@@ -79,13 +80,16 @@ async def submit_batch(call: Call) -> ASGIApp:
     texts = _item_texts(body) if any(item.idempotency_key is not None for item in items) else []
     for at, item in enumerate(items):
         task = new_task(item)
+        task.owner_id = call.caller.user_id
         if item.idempotency_key is not None:
             task.idempotency_key = item.idempotency_key
             task.request_hash = request_hash(f"{route} item", texts[at])
         tasks.append(task)
     whole_hash = request_hash(route, body) if key is not None else b""
     with traced(call, tasks):
-        accepted = await call.services.submitter.submit_batch(tasks, key, whole_hash)
+        accepted = await call.services.submitter.submit_batch(
+            tasks, key, whole_hash, limited=not call.caller.is_admin
+        )
     if logs_debug():
         for one, task in zip(accepted, tasks, strict=True):
             _say(call, task, one.id, replayed=one.replayed)
@@ -201,6 +205,7 @@ OPERATIONS = (
             Answer(200, "The task has ended, or the key was used for it before", "Task", ("Location",)),
         ),
         problems=(413, 415),
+        scope="submit",
     ),
     Operation(
         id="submitBatch",
@@ -216,5 +221,6 @@ OPERATIONS = (
             Answer(200, "The key was used for this batch before", "BatchAccepted"),
         ),
         problems=(413, 415),
+        scope="submit",
     ),
 )

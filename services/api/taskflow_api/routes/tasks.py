@@ -52,6 +52,7 @@ async def list_tasks(call: Call) -> ASGIApp:
         tags=query["tag"],
         created_after=query["created_after"],
         created_before=query["created_before"],
+        owner=call.caller.sees,
     )
     bound = bind(call.operation.id, filters)
     limit = query["limit"]
@@ -92,7 +93,7 @@ async def read_task(call: Call) -> ASGIApp:
 
 async def list_executions(call: Call) -> ASGIApp:
     """Oldest first."""
-    rows = _found(call, await call.services.reader.executions(call.path["task_id"]))
+    rows = _found(call, await call.services.reader.executions(call.path["task_id"], call.caller.sees))
     return _history(call, rows, "number")
 
 
@@ -101,7 +102,9 @@ async def list_logs(call: Call) -> ASGIApp:
     bound = bind(call.operation.id, call.path["task_id"])
     after = int(decode_cursor(bound, call.query["cursor"]) or 0)
     limit = call.query["limit"]
-    rows = _found(call, await call.services.reader.logs(call.path["task_id"], after, limit + 1))
+    rows = _found(
+        call, await call.services.reader.logs(call.path["task_id"], after, limit + 1, call.caller.sees)
+    )
     following = encode_cursor(bound, str(rows[limit - 1].seq)) if len(rows) > limit else None
     return page(call.scope["path"], call.scope["query_string"], rows[:limit], following)
 
@@ -116,12 +119,12 @@ def _history(call: Call, rows: list[Any], key: str) -> ASGIApp:
 
 async def explain(call: Call) -> ASGIApp:
     """Why it does not run now."""
-    return answer(_found(call, await call.services.reader.explain(call.path["task_id"])))
+    return answer(_found(call, await call.services.reader.explain(call.path["task_id"], call.caller.sees)))
 
 
 async def stats(call: Call) -> ASGIApp:
     """The figures of the system."""
-    return answer(await call.services.reader.stats())
+    return answer(await call.services.reader.stats(call.caller.sees))
 
 
 async def cancel(call: Call) -> ASGIApp:
@@ -155,6 +158,7 @@ OPERATIONS = (
         handle=list_tasks,
         query=(*FILTERS, INCLUDE, *PAGING),
         answers=(Answer(200, "A page of tasks", "TaskList"),),
+        scope="read",
     ),
     Operation(
         id="readStats",
@@ -164,6 +168,7 @@ OPERATIONS = (
         summary="The figures of the system, at most 5 seconds old",
         handle=stats,
         answers=(Answer(200, "The figures", "Stats"),),
+        scope="read",
     ),
     Operation(
         id="readTask",
@@ -175,6 +180,7 @@ OPERATIONS = (
         query=(WAIT,),
         answers=(Answer(200, "The task as it now is", "Task"),),
         problems=(404,),
+        scope="read",
     ),
     Operation(
         id="listExecutions",
@@ -186,6 +192,7 @@ OPERATIONS = (
         query=PAGING,
         answers=(Answer(200, "A page of executions", "ExecutionList"),),
         problems=(404,),
+        scope="read",
     ),
     Operation(
         id="listLogs",
@@ -197,6 +204,7 @@ OPERATIONS = (
         query=PAGING,
         answers=(Answer(200, "A page of log lines", "LogLineList"),),
         problems=(404,),
+        scope="read",
     ),
     Operation(
         id="explainTask",
@@ -207,6 +215,7 @@ OPERATIONS = (
         handle=explain,
         answers=(Answer(200, "The reasons, in the order in which they must go", "Explanation"),),
         problems=(404,),
+        scope="read",
     ),
     Operation(
         id="cancelTask",
@@ -218,6 +227,7 @@ OPERATIONS = (
         handle=cancel,
         answers=(Answer(200, "The task, cancelled", "Task"),),
         problems=(404, 409, 413, 415),
+        scope="operate",
     ),
     Operation(
         id="retryTask",
@@ -229,5 +239,6 @@ OPERATIONS = (
         handle=retry,
         answers=(Answer(202, "The task, in its next life", "Task"), Answer(200, "The task, due now", "Task")),
         problems=(404, 409, 413, 415),
+        scope="operate",
     ),
 )

@@ -1,0 +1,86 @@
+"""Who calls, and whether he may: asked once for each call, before its route sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from taskflow.domain.account import LOCAL, Caller
+from taskflow.domain.errors import BadHeader, Forbidden, Unauthenticated
+from taskflow.engine.credentials import Credentials
+
+if TYPE_CHECKING:
+    from litestar.types import HTTPScope
+
+    from taskflow_api.operation import Operation
+
+_EXPECTED = "expected Authorization: Bearer and an access token or API key, or X-API-Key"
+
+
+class AdmissionRules(Struct, frozen=True):
+    """Whether callers must sign in, and whether the metrics are open to all."""
+
+    auth_required: bool
+    metrics_open: bool
+
+
+class Admission:
+    """Tells who calls, and refuses who may not."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        rules: AdmissionRules,
+        *,
+        refuse_strangers: Callable[[HTTPScope], None],
+    ) -> None:
+        self._credentials = credentials
+        self._rules = rules
+        self._refuse_strangers = refuse_strangers
+
+    async def admit(self, scope: HTTPScope, operation: Operation) -> Caller:
+        """The caller of an operation. Raises Unauthenticated or Forbidden."""
+        if operation.scope is None or (self._rules.metrics_open and operation.id == "readMetrics"):
+            return LOCAL
+        caller = await self.caller(scope)
+        if not caller.may(operation.scope):
+            raise Forbidden(f"needs the scope {operation.scope}, which these credentials do not have")
+        return caller
+
+    async def caller(self, scope: HTTPScope) -> Caller:
+        """Who shows the credentials of this request, or stands for whoever shows none."""
+        shown = shown_in(scope)
+        if shown is not None:
+            return await self._credentials.caller(shown)
+        if self._rules.auth_required:
+            raise Unauthenticated(f"credentials are missing; {_EXPECTED}")
+        self._refuse_strangers(scope)
+        return LOCAL
+
+
+def shown_in(scope: HTTPScope) -> str | None:
+    """The access token or API key that a request bears, if any."""
+    found: set[str] = set()
+    for name, value in scope["headers"]:
+        if name == b"x-api-key":
+            found.add(_text(value))
+        elif name == b"authorization":
+            kind, _, rest = _text(value).partition(" ")
+            if kind.lower() != "bearer":
+                raise Unauthenticated(f"the header Authorization is not understood; {_EXPECTED}")
+            found.add(rest.strip())
+    if len(found) > 1:
+        raise BadHeader("Authorization and X-API-Key differ; expected one of them")
+    shown = next(iter(found), None)
+    if shown is not None and not shown:
+        raise Unauthenticated(f"the credentials are empty; {_EXPECTED}")
+    return shown
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode("ascii")
+    except UnicodeDecodeError:
+        raise Unauthenticated(f"the credentials are not ASCII; {_EXPECTED}") from None
