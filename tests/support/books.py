@@ -10,6 +10,8 @@ from tests.support.servers import blocking
 from tests.support.systems import System
 from tests.support.waiting import wait_until_sync
 
+_OWNED = """WITH owned AS (
+    SELECT owner_id, status FROM tasks WHERE owner_id <> '00000000-0000-0000-0000-000000000000')"""
 # Each counts what may never be; all are zero once nothing is under way.
 _LAWS = {
     "completed without exactly one success": """
@@ -38,6 +40,20 @@ _LAWS = {
         ) told FULL JOIN (
             SELECT status, count(*) AS n FROM tasks GROUP BY status UNION ALL SELECT 'accepted', count(*) FROM tasks
         ) found USING (status) WHERE told.n IS DISTINCT FROM nullif(found.n, 0)""",
+    "figures of owners that differ from the rows": """
+        SELECT count(*) FROM (
+            SELECT owner_id, status, sum(n) AS n FROM (
+                SELECT owner_id, status, n FROM owner_totals
+                UNION ALL SELECT owner_id, target, n FROM stat_deltas WHERE target IS NOT NULL
+                UNION ALL SELECT owner_id, origin, -n FROM stat_deltas WHERE origin IS NOT NULL
+                UNION ALL SELECT owner_id, 'accepted', n FROM stat_deltas WHERE origin IS NULL) parts
+            WHERE owner_id <> '00000000-0000-0000-0000-000000000000' GROUP BY owner_id, status HAVING sum(n) <> 0
+        ) told FULL JOIN (
+            SELECT owner_id, status, count(*) AS n FROM owned GROUP BY owner_id, status
+            UNION ALL SELECT owner_id, 'accepted', count(*) FROM owned GROUP BY owner_id
+        ) found USING (owner_id, status) WHERE told.n IS DISTINCT FROM found.n""",
+    "dead letters of another owner than their tasks'": """
+        SELECT count(*) FROM dead_letters d JOIN tasks t ON t.id = d.task_id WHERE d.owner_id <> t.owner_id""",
 }
 
 
@@ -74,7 +90,7 @@ class Books(NamedTuple):
         """Which laws do not hold, and how often."""
         names = list(_LAWS)
         columns = ", ".join(f"({law}) AS law{place}" for place, law in enumerate(_LAWS.values()))
-        (row,) = self.rows(f"SELECT {columns}")
+        (row,) = self.rows(f"{_OWNED} SELECT {columns}")
         return {names[place]: n for place, n in enumerate(row.values()) if n}
 
     def balance(self, seconds: float = 12) -> None:

@@ -26,7 +26,7 @@ class Day(NamedTuple):
     failed: int
 
 
-# A delta is the built-in owner's, for whom no figures are kept but everybody's, or some account's too.
+# Deltas of accounts' tasks go into their owners' figures too. The built-in owner has none of his own: he sees all.
 FOLD = """-- store.stats.fold
 WITH gone AS (
     DELETE FROM stat_deltas WHERE ctid = ANY (ARRAY(SELECT ctid FROM stat_deltas LIMIT 20000 FOR UPDATE SKIP LOCKED))

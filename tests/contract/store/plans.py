@@ -74,6 +74,11 @@ def scans(plan: Plan, parents: Mapping[str, str]) -> set[Scan]:
     return {scan for node in _nodes(plan) if (scan := _scan(node, parents))}
 
 
+def indexes(plan: Plan) -> set[str]:
+    """The indexes that a plan goes in by, of whatever tables."""
+    return {node["Index Name"] for node in _nodes(plan) if "Index Name" in node}
+
+
 def buffers(plan: Plan) -> int:
     """How many pages a statement that was run has touched, in all.
 

@@ -13,6 +13,7 @@ from tests.contract.store.conftest import Connect
 from tests.contract.store.states import every_state
 
 from taskflow.domain.attempt import ErrorInfo
+from taskflow.kit.ids import new_id
 from taskflow.store import audit, commands, doorbells, mend, stats
 from taskflow.store.audit import FLAGS, Bound, Found, Scan
 
@@ -219,6 +220,26 @@ async def test_corrections_add_to_what_moves_meanwhile(conn: asyncpg.Connection,
     assert figures == {
         ("default", "accepted"): 7, ("default", "queued"): 5, ("default", "failed"): 2, ("new", "accepted"): 1,
     }  # fmt: skip
+
+
+async def test_owners_tasks_are_counted_and_corrected_by_owner(conn: asyncpg.Connection) -> None:
+    ann, bob = sorted([new_id(), new_id()])
+    await world.submit(conn, 2, owner_id=ann)
+    await world.bury(conn, 3, owner_id=bob)
+    await world.submit(conn, 5)
+    whole = await scan(conn)
+    assert whole.owned == {(ann, "default", "demo", "queued"): 2, (bob, "default", "demo", "failed"): 3}
+    assert whole.counts == {("default", "demo", "queued"): 7, ("default", "demo", "failed"): 3}
+    await mend.correct_owner_totals(
+        conn, {(bob, "default", "demo", "failed"): -1, (ann, "new", "demo", "queued"): 4}
+    )
+    for _ in range(2):
+        assert await stats.read_owned(conn) == {
+            (ann, "default", "demo", "accepted"): 2, (ann, "default", "demo", "queued"): 2,
+            (ann, "new", "demo", "queued"): 4,
+            (bob, "default", "demo", "accepted"): 3, (bob, "default", "demo", "failed"): 2,
+        }  # fmt: skip
+        await stats.fold(conn)
 
 
 async def test_one_at_a_time_corrects_figures(conn: asyncpg.Connection, connect: Connect) -> None:

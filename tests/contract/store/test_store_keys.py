@@ -10,7 +10,7 @@ from tests.contract.store.conftest import Connect
 
 from taskflow.domain.task import LOCAL_OWNER
 from taskflow.kit.ids import new_id
-from taskflow.store.idempotency import Key, take_keys
+from taskflow.store.idempotency import Key, has_key, take_keys
 from taskflow.store.tasks import insert_tasks
 
 OTHER_OWNER = new_id()
@@ -75,7 +75,10 @@ async def test_a_rolled_back_request_uses_up_no_key(conn: asyncpg.Connection) ->
 async def test_a_key_is_free_again_after_a_day(conn: asyncpg.Connection) -> None:
     old, new = new_id(), new_id()
     await take_keys(conn, [key("a", old)])
+    assert await has_key(conn, LOCAL_OWNER, "a")
+    assert not await has_key(conn, OTHER_OWNER, "a")
     await conn.execute("UPDATE idempotency_keys SET created_at = now() - interval '25 h'")
+    assert not await has_key(conn, LOCAL_OWNER, "a")
     assert await take_keys(conn, [key("a", new)]) == {}
     held = await take_keys(conn, [key("a", new_id())])
     assert held[LOCAL_OWNER, "a"].task_ids == [new]

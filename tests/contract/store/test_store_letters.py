@@ -20,6 +20,7 @@ from taskflow.store import dead_letters
 from taskflow.store.commands import discard_letters, replay_letters, retry_tasks
 from taskflow.store.dead_letters import Stamp
 from taskflow.store.history import read_timeline
+from taskflow.store.mend import write_letters
 
 
 async def failed(conn: asyncpg.Connection, message: str, count: int = 1, **fields: object) -> list[str]:
@@ -83,6 +84,22 @@ async def test_the_first_stamp_stays(conn: asyncpg.Connection) -> None:
     found = await dead_letters.read_letters(conn, ids)
     assert [found[i].fingerprint for i in ids] == ["first", "second"]
     assert all(letter.handled_at for letter in found.values())
+
+
+async def test_a_letter_bears_the_owner_of_its_task(conn: asyncpg.Connection) -> None:
+    ann, bob = new_id(), new_id()
+    old, new, gone = [(await failed(conn, "a", owner_id=owner))[0] for owner in (ann, bob, ann)]
+    mine = "SELECT id::text, owner_id::text FROM dead_letters"
+    assert dict(await conn.fetch(mine)) == {old: ann, new: bob, gone: ann}
+    await conn.execute("UPDATE dead_letters SET owner_id = NULL WHERE id = ANY($1)", [old, gone])
+    await conn.execute("DELETE FROM tasks t USING dead_letters d WHERE d.task_id = t.id AND d.id = $1", gone)
+    await conn.execute("UPDATE tasks SET owner_id = $1", ann)
+    await dead_letters.stamp_letters(conn, dict.fromkeys([old, new, gone], Stamp("f")))
+    assert dict(await conn.fetch(mine)) == {old: ann, new: bob, gone: None}
+    await conn.execute("DELETE FROM dead_letters")
+    task_ids = [str(row["id"]) for row in await conn.fetch("SELECT id FROM tasks")]
+    assert len(await write_letters(conn, task_ids, poison_losses_max=3)) == 2
+    assert {owner for _, owner in await conn.fetch(mine)} == {ann}
 
 
 async def test_unhandled_letters_are_announced_again_at_intervals(

@@ -13,7 +13,17 @@ import asyncpg
 import pytest
 from tests.contract.store import world
 from tests.contract.store.filling import WORKERS, fill
-from tests.contract.store.plans import Plan, Scan, analyse, leave_unanalysed, parents, plan, prepare, scans
+from tests.contract.store.plans import (
+    Plan,
+    Scan,
+    analyse,
+    indexes,
+    leave_unanalysed,
+    parents,
+    plan,
+    prepare,
+    scans,
+)
 from tests.contract.store.statements import STATEMENTS
 from tests.support import servers as real
 
@@ -183,3 +193,17 @@ def test_a_page_of_a_scan_reads_no_more_than_a_page(survey: Survey, stage: str) 
     [below] = page["Plans"]
     assert (page["Node Type"], below["Node Type"]) == ("Limit", "Append")
     assert {node["Node Type"] for node in below["Plans"]} == {"Index Scan"}
+
+
+OWNED = {
+    "store.stats.read_totals_of": {"owner_totals_pkey", "stat_deltas_owned"},
+    "store.stats.read_days_of": {"owner_days_pkey", "stat_deltas_owned"},
+    "store.stats.count_waiting": {"owner_totals_pkey", "stat_deltas_owned"},
+    "store.idempotency.has_key": {"idempotency_keys_pkey"},
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", sorted(OWNED))
+def test_what_is_read_of_an_owner_is_read_by_index(survey: Survey, name: str, stage: str) -> None:
+    assert indexes(survey.plans[stage][name]) == OWNED[name]

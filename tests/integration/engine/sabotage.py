@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 from tests.contract.store import world
 
+from taskflow.kit.ids import new_id
 from taskflow.store import commands, doorbells, stats
 
 HOUR = "interval '1 hour'"
@@ -77,6 +78,15 @@ async def count_wrongly(conn: asyncpg.Connection) -> None:
     )
 
 
+async def count_owners_wrongly(conn: asyncpg.Connection) -> None:
+    ann, bob = new_id(), new_id()
+    await world.submit(conn, 2, owner_id=ann, delay_seconds=600.0)
+    await world.submit(conn, 3, owner_id=bob, delay_seconds=600.0)
+    await stats.fold(conn)
+    await conn.execute("UPDATE owner_totals SET n = n + 7 WHERE (owner_id, status) = ($1, 'scheduled')", ann)
+    await conn.execute("DELETE FROM owner_totals WHERE owner_id = $1", bob)
+
+
 async def lose_figures(conn: asyncpg.Connection) -> None:
     await conn.execute("DELETE FROM stat_deltas")
     await conn.execute("DELETE FROM stat_totals")
@@ -132,6 +142,7 @@ MENDED: list[tuple[Break, dict[str, int]]] = [
     (orphan_letters, {"letters_orphaned": 2}),
     (leave_tries_open, {"tries_open": 2}),
     (count_wrongly, {"figures": 2}),
+    (count_owners_wrongly, {"figures": 3}),
     (lose_figures, {"conservation": 29, "figures": 8}),
     (lose_tasks, {"conservation": 2, "figures": 2}),
 ]

@@ -11,6 +11,7 @@ from tests.property.stateful.values import End, State
 from tests.property.stateful.world import LEASE_SECONDS, QUEUE, Act, Deed, Effect, World, claim_of, together
 from tests.support.engines import POISON_LOSSES_MAX
 
+from taskflow.domain.account import By
 from taskflow.domain.attempt import (
     DIED,
     Cancelled,
@@ -28,6 +29,7 @@ from taskflow.engine.record import judge
 from taskflow.store import commands, doorbells, history, moves, workers
 
 _ERROR = ErrorInfo("ValueError", "no")
+BY = By("test")
 _LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 KEEP_SECONDS = 60.0
 _PAGE = 1_000
@@ -140,19 +142,19 @@ def renew(world: World, who: int) -> Deed:
 def cancel(world: World, ids: Sequence[str]) -> Deed:
     """Several at once, as a bulk command does."""
     return Deed(
-        on_a_connection(world, lambda conn: commands.cancel_tasks(conn, list(ids), commands.By("test"))),
+        on_a_connection(world, lambda conn: commands.cancel_tasks(conn, list(ids), BY)),
         (only(ids, model.cancelled),),
     )
 
 
 def cancel_one(world: World, task_id: str) -> Deed:
     """A caller's cancel."""
-    return _command(world, task_id, model.cancelled, lambda: world.engines.commands.cancel(task_id))
+    return _command(world, task_id, model.cancelled, lambda: world.engines.commands.cancel(task_id, BY))
 
 
 def retry_one(world: World, task_id: str) -> Deed:
     """A caller's retry."""
-    return _command(world, task_id, model.retried, lambda: world.engines.commands.retry(task_id))
+    return _command(world, task_id, model.retried, lambda: world.engines.commands.retry(task_id, BY))
 
 
 def replay(world: World, letter: tuple[str, int]) -> Deed:
@@ -161,7 +163,7 @@ def replay(world: World, letter: tuple[str, int]) -> Deed:
     letter_id = world.books.letter_id(task_id, life)
     return _command(
         world, task_id, lambda task: model.replayed(task, life),
-        lambda: world.engines.commands.replay_letter(letter_id, None, None),
+        lambda: world.engines.commands.replay_letter(letter_id, None, BY),
     )  # fmt: skip
 
 
@@ -171,7 +173,7 @@ def discard(world: World, letter: tuple[str, int]) -> Deed:
     letter_id = world.books.letter_id(task_id, life)
     return _command(
         world, task_id, lambda task: model.discarded(task, life),
-        lambda: world.engines.commands.discard_letter(letter_id, None),
+        lambda: world.engines.commands.discard_letter(letter_id, BY),
     )  # fmt: skip
 
 

@@ -14,11 +14,12 @@ from tests.property.stateful.world import LEASE_SECONDS, QUEUE, World
 
 from taskflow.domain.errors import IdempotencyKeyReused
 from taskflow.domain.retry import RetryPolicy
-from taskflow.domain.task import Claimed, NewTask, Submitted
+from taskflow.domain.task import LOCAL_OWNER, Claimed, Lane, NewTask, Submitted
 from taskflow.kit.ids import new_id
 from taskflow.store import tending, workers
 
 Shape = dict[str, Any]
+SOMEBODY = new_id()
 
 
 async def submit(world: World, shapes: Sequence[Shape], *, batch: bool) -> None:
@@ -126,10 +127,12 @@ async def _start_over(world: World, who: int) -> None:
 
 
 def _new_task(shape: Shape, **keyed: Any) -> NewTask:
+    """Half of the tasks are an account's, but for those with keys, which are taken by owner."""
     seconds = 60.0 if shape["patient"] else 0.0
+    owner = LOCAL_OWNER if keyed or shape["lane"] == Lane.NORMAL else SOMEBODY
     return NewTask(
         id=new_id(), type=shape["kind"], lane=shape["lane"], queue=QUEUE, max_attempts=shape["max_attempts"],
-        delay_seconds=3_600.0 if shape["delayed"] else None, timeout_seconds=30.0,
+        delay_seconds=3_600.0 if shape["delayed"] else None, timeout_seconds=30.0, owner_id=owner,
         expires_at=datetime.now(UTC) + timedelta(hours=1) if shape["expires"] else None,
         retry=RetryPolicy(strategy="fixed", base_seconds=seconds, max_seconds=seconds, jitter="none"), **keyed,
     )  # fmt: skip

@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 from tests.property.stateful.values import ENDED, GONE, LIVE, POISON_LOSSES, Letter, State, Try
 
+from taskflow.domain.task import LOCAL_OWNER
 from taskflow.store import stats
 
 _PARTS = {
@@ -32,6 +33,7 @@ _PARTS = {
         SELECT id, CASE WHEN lease_until > now() THEN 'live' WHEN ended_at IS NULL THEN 'out' ELSE 'dead' END AS state
         FROM workers ORDER BY id""",
     "totals": stats.READ_TOTALS,
+    "owned": stats.READ_OWNED,
 }
 # One round trip: it is asked after every step.
 _READ = "SELECT json_build_object(" + ", ".join(
@@ -52,6 +54,7 @@ class Books:
     logs: dict[str, list[Row]]
     fleet: dict[str, str]
     totals: Counter[tuple[str, str]]
+    owned: dict[tuple[str, str, str], int]
 
     def letter_id(self, task_id: str, life: int) -> str:
         """The id of the dead letter of that life."""
@@ -97,6 +100,7 @@ async def read_books(conn: asyncpg.Connection) -> Books:
         *(_by_task(read[name]) for name in ("tries", "letters", "marks", "logs")),
         {row["id"]: row["state"] for row in read["fleet"]},
         Counter({(row["type"], row["status"]): row["n"] for row in read["totals"]}),
+        {(row["owner_id"], row["type"], row["status"]): row["n"] for row in read["owned"]},
     )
 
 
@@ -185,6 +189,10 @@ def _check_conservation(books: Books) -> None:
     for kind in {key[0] for key in books.totals}:
         standing = sum(books.totals[kind, status] for status in (LIVE | ENDED))
         assert books.totals[kind, "accepted"] == standing + books.totals[kind, "pruned"], "a task was lost"
+    owned = Counter((row["owner_id"], row["type"], row["status"]) for row in books.tasks.values())
+    theirs = {place: n for place, n in owned.items() if place[0] != LOCAL_OWNER}
+    told = {place: n for place, n in books.owned.items() if place[2] not in {"accepted", "pruned"}}
+    assert told == theirs, "an owner's figures are not what his rows say"
 
 
 def _when(past: bool | None) -> Any:
