@@ -22,6 +22,7 @@ COMMANDS = {
     "dlq-consumer": "taskflow.cli.programs:dlq_consumer",
     "migrate": "taskflow.cli.migrate:migrate",
     "secrets": "taskflow.cli.secrets:secrets",
+    "janitor": "taskflow.cli.janitor:janitor",
     "doctor": "taskflow.cli.doctor:doctor",
     "info": "taskflow.cli.info:info",
     "dlq": "taskflow.cli.client.dlq:dlq",
