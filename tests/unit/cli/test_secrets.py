@@ -64,6 +64,16 @@ def test_the_api_can_start_with_what_is_made_for_it(tmp_path: Path) -> None:
     assert settings.admin_password == password.read_text()
 
 
+def test_a_secret_key_that_is_put_aside_is_followed_by_another(tmp_path: Path) -> None:
+    """As docs/guides/containers.md tells to change it."""
+    write_secrets(SecretsSettings(), tmp_path, MOUNT)
+    before = held(tmp_path)
+    (tmp_path / "api/secret-key").rename(tmp_path / "api/secret-key-previous")
+    assert write_secrets(SecretsSettings(), tmp_path, MOUNT) == [f"made {tmp_path}/api/secret-key"]
+    after = held(tmp_path)
+    assert after["api/secret-key-previous"] == before["api/secret-key"] != after["api/secret-key"]
+
+
 def test_nats_is_told_the_public_half_of_every_key(tmp_path: Path) -> None:
     write_secrets(SecretsSettings(), tmp_path, MOUNT)
     config = (tmp_path / "nats/nats.conf").read_text()
