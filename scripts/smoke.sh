@@ -1,26 +1,35 @@
 #!/usr/bin/env bash
-# Walk through a running system with curl: smoke.sh [URL]. Ends with exit code 1 at the first answer that is wrong.
+# Walk through a running system with curl: smoke.sh [URL]. TASKFLOW_API_KEY, if set, is sent with every call; it needs the
+# scopes submit, read and operate. Ends at the first answer that is wrong: exit code 4 if it is 401 or 403, else 1.
 set -euo pipefail
 
 url=${1:-http://127.0.0.1:8080}
 api=$url/api/v1
 body=$(mktemp)
-trap 'rm -f "$body"' EXIT
+headers=$(mktemp)
+trap 'rm -f "$body" "$headers"' EXIT
+# In a file of ours alone, as everybody sees the arguments of a program.
+[ -z "${TASKFLOW_API_KEY:-}" ] || printf 'Authorization: Bearer %s\n' "$TASKFLOW_API_KEY" >"$headers"
 
+# fail WHAT [CODE]
 fail() {
   echo "FAILED  $1" >&2
   head -c 2000 "$body" >&2
   echo >&2
-  exit 1
+  exit "${2:-1}"
 }
 
 # call WHAT STATUS CURL-ARGUMENTS...: the answer must have this status; its body is kept.
 call() {
   local what=$1 expected=$2 status
   shift 2
-  status=$(curl --silent --show-error --max-time 70 --output "$body" --write-out '%{http_code}' "$@") ||
-    fail "$what: no answer"
-  [ "$status" = "$expected" ] || fail "$what: status $status, expected $expected"
+  status=$(curl --silent --show-error --max-time 70 --output "$body" --write-out '%{http_code}' \
+    --header @"$headers" "$@") || fail "$what: no answer"
+  case $status in
+    "$expected") ;;
+    401 | 403) fail "$what: status $status; expected TASKFLOW_API_KEY with the scopes submit, read and operate" 4 ;;
+    *) fail "$what: status $status, expected $expected" ;;
+  esac
   echo "ok      $what"
 }
 

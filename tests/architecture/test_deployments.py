@@ -22,7 +22,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = ROOT / "deployments/requirements"
 # Given by a file, or by the image.
-OTHERWISE = {"DATABASE_URL", "NATS_NKEY_SEED", "HTTP_HOST", "PROBE_PORT"}
+OTHERWISE = {"DATABASE_URL", "NATS_NKEY_SEED", "SECRET_KEY", "ADMIN_PASSWORD", "HTTP_HOST", "PROBE_PORT"}
+BY_FILE = {f"{name}_FILE" for name in (*OTHERWISE, "SECRET_KEY_PREVIOUS")}
 # Read by OpenTelemetry itself.
 STANDARD = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"}
 IMAGE_OF = {"secrets": "scheduler"}
@@ -114,7 +115,17 @@ def test_compose_hands_on_every_setting_that_a_service_reads(role: Role) -> None
     assert module in SETTINGS
     given = set(COMPOSE["services"][role]["environment"]) | {"HTTP_HOST", "PROBE_PORT"}
     read = settings_of(module)
-    assert given - {"DATABASE_URL_FILE", "NATS_NKEY_SEED_FILE"} - OTHERWISE - STANDARD == read - OTHERWISE
+    assert given - BY_FILE - OTHERWISE - STANDARD == read - OTHERWISE
+
+
+def test_callers_of_the_api_sign_in() -> None:
+    """Nothing is said of AUTH_MODE, so that it follows the address; what that needs is in the api's own volume."""
+    given = COMPOSE["services"]["api"]["environment"]
+    assert given["HTTP_HOST"] == "0.0.0.0"
+    assert (given["AUTH_MODE"], given["AUTH_DISABLED_ANYWHERE"]) == (None, None)
+    for name, file in (("SECRET_KEY_FILE", "secret-key"), ("ADMIN_PASSWORD_FILE", "admin-password")):
+        assert given[name] == f"/run/taskflow/{file}"
+        assert name.removesuffix("_FILE") not in given
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "secrets", "postgres", "nats"])

@@ -5,6 +5,8 @@ Skipped where no container engine answers that has the images.
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from tests.support.compose import (
     BASE,
@@ -24,6 +27,7 @@ from tests.support.compose import (
     missing,
     remove_images,
 )
+from tests.support.systems import ROOT
 from tests.support.waiting import wait_until_sync
 
 from taskflow.bus.connect import Bus
@@ -53,9 +57,15 @@ def stack() -> Iterator[Stack]:
         remove_images([*SERVICES, "secrets"])
 
 
+@pytest.fixture(scope="module")
+def key(stack: Stack) -> str:
+    """An API key of the first admin."""
+    return stack.key()
+
+
 @pytest.fixture
-def api(stack: Stack) -> Iterator[Callers]:
-    callers = Callers(stack)
+def api(stack: Stack, key: str) -> Iterator[Callers]:
+    callers = Callers(stack, key)
     yield callers
     callers.http.close()
 
@@ -91,6 +101,20 @@ def test_images_add_little_to_their_base(stack: Stack, service: str) -> None:
     assert added <= ADDED_MEGABYTES_MAX[service]
 
 
+def test_nobody_calls_the_api_without_a_key_but_to_see_how_it_is(stack: Stack, api: Callers) -> None:
+    assert httpx.post(f"{stack.url}/api/v1/tasks", json={"type": "demo"}).status_code == 401
+    assert httpx.get(f"{stack.url}/api/v1/tasks").status_code == 401
+    for path in ("/livez", "/readyz", "/metrics"):
+        assert httpx.get(f"{stack.url}{path}").status_code == 200, path
+    env = {**os.environ, "TASKFLOW_API_KEY": api.http.headers["authorization"].removeprefix("Bearer ")}
+    smoke = [str(ROOT / "scripts/smoke.sh"), stack.url]
+    done = subprocess.run(smoke, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    env.pop("TASKFLOW_API_KEY")
+    done = subprocess.run(smoke, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 4, done.stdout + done.stderr
+
+
 def test_containers_have_no_rights(stack: Stack) -> None:
     for service in ("api", "worker", "scheduler", "dlq-consumer", "nats"):
         found = stack.inspect(stack.containers(service)[0])
@@ -105,7 +129,8 @@ def test_containers_have_no_rights(stack: Stack) -> None:
 
 def test_each_service_sees_its_own_secrets_alone(stack: Stack) -> None:
     assert stack.run("worker", "ls", "/run/taskflow").split() == ["database-url", "nats.nk"]
-    assert stack.run("api", "ls", "/run/taskflow").split() == ["database-url", "nats.nk", "secret-key"]
+    mine = ["admin-password", "database-url", "nats.nk", "secret-key"]
+    assert stack.run("api", "ls", "/run/taskflow").split() == mine
     assert stack.run("worker", "cat", "/run/taskflow/nats.nk") != stack.run(
         "api", "cat", "/run/taskflow/nats.nk"
     )

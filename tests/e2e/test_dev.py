@@ -24,7 +24,16 @@ pytestmark = pytest.mark.timeout(180)
 
 ROOT = Path(__file__).parents[2]
 _READY_SECONDS = 60
-_GIVEN = {"DATABASE_URL", "NATS_URL", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "PROBE_PORT"}
+_GIVEN = {
+    "DATABASE_URL",
+    "NATS_URL",
+    "HTTP_HOST",
+    "HTTP_PORT",
+    "LOG_FORMAT",
+    "PROBE_PORT",
+    "AUTH_MODE",
+    "SECRET_KEY",
+}
 
 
 class Dev:
@@ -216,6 +225,35 @@ def test_it_recovers_from_its_own_sudden_death() -> None:
             assert second.end() == 0
 
 
+def environment(pid: int) -> dict[str, str]:
+    """What a process was started with."""
+    found = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(line.partition("=")[::2] for line in found if line)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_only_the_api_is_given_a_key_and_it_is_kept(dev: Dev) -> None:
+    path = dev.folder.resolve() / "data" / "secret-key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(path.read_text()) >= 64
+    assert path.read_text() not in dev.log()
+    pids = dev.state()["pids"]
+    assert environment(pids["api"])["SECRET_KEY_FILE"] == str(path)
+    for pid in (pids["scheduler"], pids["dlq_consumer"], *pids["workers"]):
+        assert "SECRET_KEY_FILE" not in environment(pid)
+    assert "callers must sign in" not in dev.log(), "not on loopback"
+
+
+def test_on_every_address_callers_sign_in_and_it_says_how() -> None:
+    with running_dev("--host", "0.0.0.0") as dev:
+        assert dev.state()["api_url"].startswith("http://127.0.0.1:")
+        wait_until_sync(lambda: "callers must sign in" in dev.log(), "it says so", 5)
+        [told] = [line for line in dev.log().splitlines() if "callers must sign in" in line]
+        assert "`taskflow admin create`" in told
+        assert str(dev.folder.resolve() / "data" / "dev.json") in told
+        assert httpx.get(f"{dev.state()['api_url']}/readyz", timeout=20).status_code == 200
+
+
 def test_servers_that_are_given_are_used_and_none_of_their_kind_is_started(
     database_url: str, nats_url: str, stream_name: str
 ) -> None:
@@ -225,4 +263,8 @@ def test_servers_that_are_given_are_used_and_none_of_their_kind_is_started(
         assert (state["database_url"], state["nats_url"]) == (database_url, nats_url)
         assert (state["pids"]["postgres"], state["pids"]["nats"]) == (None, None)
         assert dev.task(dev.submit(), wait=10)["status"] == "completed"
-        assert sorted(path.name for path in (dev.folder / "data").iterdir()) == ["dev.json", "lock"]
+        assert sorted(path.name for path in (dev.folder / "data").iterdir()) == [
+            "dev.json",
+            "lock",
+            "secret-key",
+        ]

@@ -118,16 +118,29 @@ class Stack:
         """Run a command in a service's container."""
         return self.compose("exec", "-T", service, *command)
 
+    def key(self) -> str:
+        """A new API key of the admin that the api has made; it may do everything."""
+        password = self.run("api", "cat", "/run/taskflow/admin-password").strip()
+        with httpx.Client(base_url=f"{self.url}/api/v1", timeout=60) as http:
+            signed_in = http.post("/auth/token", json={"username": "admin", "password": password})
+            assert signed_in.status_code == 200, signed_in.text
+            bearer = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
+            scopes = ["submit", "read", "operate", "admin"]
+            made = http.post("/api-keys", json={"name": "test", "scopes": scopes}, headers=bearer)
+            assert made.status_code == 201, made.text
+        return str(made.json()["key"])
+
     def down(self) -> None:
         """Remove it with its data."""
         self.compose("--profile", "cluster", "down", "--volumes", "--timeout", "45")
 
 
 class Callers(System):
-    """The API of a stack, in short."""
+    """The API of a stack, in short, called with an admin's key."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.http = httpx.Client(base_url=stack.url, timeout=60)
+    def __init__(self, stack: Stack, key: str) -> None:
+        bearer = {"Authorization": f"Bearer {key}"}
+        self.http = httpx.Client(base_url=stack.url, timeout=60, headers=bearer)
         self.accepted = set()
 
 

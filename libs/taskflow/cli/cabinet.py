@@ -113,6 +113,7 @@ def _write_passwords(cabinet: _Cabinet, settings: SecretsSettings) -> None:
         cabinet.put(f"{name}/database-url", url)
     cabinet.keep("postgres/superuser-password", lambda: secrets.token_urlsafe(24), 0o644)
     cabinet.keep("api/secret-key", lambda: secrets.token_urlsafe(48))
+    cabinet.keep("api/admin-password", lambda: secrets.token_urlsafe(24))
 
 
 def _write_bus(cabinet: _Cabinet, settings: SecretsSettings, mount: str) -> None:

@@ -165,7 +165,7 @@ def _statuses(operation: Operation) -> list[str]:
 async def _look_at_canary(conn: Conn, held: Held) -> Step:
     """Wait for the canary's tasks to end, then let the others follow, or stop."""
     operation, canary = held.operation, held.operation.canary
-    assert canary is not None  # nosec B101  # for the type checker
+    assert canary is not None
     judged = await steps.judge_canary(conn, held)
     found = verdict(
         steps.canary_plan(canary),

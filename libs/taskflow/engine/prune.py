@@ -35,7 +35,7 @@ class Pruner:
         if more := gone >= PAGE or letters >= PAGE:
             return more
         await self._line.run(
-            lambda conn: tending.prune_rest(conn, keep_letters_seconds=self._keep_letters_seconds, limit=PAGE)
+            lambda conn: tending.prune_rest(conn, keep_letters_seconds=self._keep_letters_seconds)
         )
         await self._line.run(lambda conn: partitions.drop_empty_ranges(conn, before))
         return False

@@ -12,7 +12,7 @@ from taskflow.bus.nkey import BadSeed, key_pair
 from taskflow.bus.rights import Role
 from taskflow.bus.topology import TASKS_BYTES_MAX, Topology
 from taskflow.domain.retry import RetryPolicy
-from taskflow.kit.settings import ProgramSettings, Seconds, Secret, SettingsError, Url
+from taskflow.kit.settings import LogLevel, ProgramSettings, Seconds, Secret, SettingsError, Url
 
 Attempts = Annotated[int, Meta(ge=1, le=100)]
 
@@ -76,6 +76,33 @@ class LeaseSettings(ServiceSettings, frozen=True, kw_only=True):
     worker_lease: Annotated[Seconds, Meta(ge=1, le=3_600)] = 15.0
     handler_grace: Annotated[Seconds, Meta(ge=0, le=3_600)] = 5.0
     poison_losses_max: Annotated[int, Meta(ge=1, le=100)] = 3
+
+
+AccountRetention = Annotated[Seconds, Meta(ge=1)]
+AuditRetention = Annotated[Seconds, Meta(ge=86_400)]
+KeyIdleMax = Annotated[Seconds, Meta(ge=0)]
+ACCOUNT_RETENTION, AUDIT_RETENTION = 30 * 86_400.0, 365 * 86_400.0
+_KEY_IDLE_LEAST = 86_400.0
+"""When a key was last used is not written at each call, and some are used once a day."""
+
+
+def judge_key_idle_max(seconds: float) -> None:
+    """Nobody means to lose keys that are in use. Raises SettingsError."""
+    if 0 < seconds < _KEY_IDLE_LEAST:
+        raise SettingsError("API_KEY_IDLE_MAX", f"{seconds:g}s", "0, or a duration of at least 1d")
+
+
+class JanitorSettings(ProgramSettings, frozen=True, kw_only=True):
+    """What `taskflow janitor` reads: of a scheduler's, those that matter to it. It logs errors only."""
+
+    log_level: LogLevel = "error"
+    database_url: Url
+    account_retention: AccountRetention = ACCOUNT_RETENTION
+    audit_retention: AuditRetention = AUDIT_RETENTION
+    api_key_idle_max: KeyIdleMax = 0.0
+
+    def __post_init__(self) -> None:
+        judge_key_idle_max(self.api_key_idle_max)
 
 
 class TaskDefaults(Struct, frozen=True, kw_only=True):

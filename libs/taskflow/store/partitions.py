@@ -91,7 +91,7 @@ async def _drop_if_empty(conn: Conn, day: str) -> int:
         await conn.execute("SET LOCAL lock_timeout = '200ms'")
         await conn.execute(f"LOCK TABLE tasks_{day} IN ACCESS EXCLUSIVE MODE")
         if await conn.fetchval(
-            f"SELECT EXISTS (SELECT FROM tasks_{day}) OR EXISTS (SELECT FROM dead_letter_details_{day})"  # nosec B608  # a day of our own ranges
+            f"SELECT EXISTS (SELECT FROM tasks_{day}) OR EXISTS (SELECT FROM dead_letter_details_{day})"
         ):
             return 0
         await conn.execute("DROP TABLE " + ", ".join(f"{table}_{day}" for table in TABLES))

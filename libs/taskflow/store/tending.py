@@ -193,13 +193,6 @@ WITH gone AS (
 )
 DELETE FROM operation_pages p USING gone WHERE p.operation_id = gone.id"""
 
-# $1 keep for (seconds)  $2 limit
-PRUNE_AUDIT = """-- store.tending.prune_audit
-WITH old AS (
-    SELECT id FROM audit_events ORDER BY id LIMIT $2
-)
-DELETE FROM audit_events a USING old WHERE a.id = old.id AND a.at < now() - $1 * interval '1 second'"""
-
 PRUNE_KEYS = """-- store.tending.prune_keys
 DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"""
 
@@ -219,9 +212,8 @@ async def prune_letters(conn: Conn, *, keep_seconds: float, limit: int) -> int:
     return count
 
 
-async def prune_rest(conn: Conn, *, keep_letters_seconds: float, limit: int) -> None:
-    """Delete old operations and audit events, idempotency keys of yesterday and workers long gone."""
+async def prune_rest(conn: Conn, *, keep_letters_seconds: float) -> None:
+    """Delete old operations, idempotency keys of yesterday and workers long gone."""
     await conn.execute(PRUNE_OPERATIONS, keep_letters_seconds)
-    await conn.execute(PRUNE_AUDIT, keep_letters_seconds, limit)
     await conn.execute(PRUNE_KEYS)
     await conn.execute(PRUNE_WORKERS)

@@ -15,6 +15,7 @@ from taskflow.engine.bury import Reminder
 from taskflow.engine.census import Census
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.heal import Healer
+from taskflow.engine.janitor import Janitor, Keeping
 from taskflow.engine.lookout import Lookout
 from taskflow.engine.prune import Pruner
 from taskflow.engine.rescue import Rescuer
@@ -34,6 +35,7 @@ FOLD_SECONDS = 15.0
 REMIND_SECONDS = 30.0
 PRUNE_SECONDS = 300.0
 RANGES_SECONDS = 3_600.0
+SWEEP_SECONDS = 3_600.0
 LOOK_SECONDS = 60.0
 SCAN_SECONDS = 3_600.0
 
@@ -88,6 +90,11 @@ def _duties(
         keep_tasks_seconds=settings.task_retention,
         keep_letters_seconds=settings.dead_letter_retention,
     )
+    keeping = Keeping(
+        accounts_seconds=settings.account_retention,
+        audit_seconds=settings.audit_retention,
+        key_idle_seconds=settings.api_key_idle_max,
+    )
     away = (Unavailable,)
     heal_once = lookout.unless_none(lambda signs: signs.queued, healer.run_once)
     remind_once = lookout.unless_none(lambda signs: signs.letters, reminder.run_once)
@@ -101,6 +108,7 @@ def _duties(
         Ticker("fold", fold_once, FOLD_SECONDS, passing=away),
         Ticker("ranges", pruner.ranges_once, RANGES_SECONDS, passing=away),
         Ticker("prune", pruner.prune_once, PRUNE_SECONDS, passing=away),
+        Ticker("sweep", Janitor(slow, keeping).run_once, SWEEP_SECONDS, passing=away),
         Ticker("look", rounds.look_once, LOOK_SECONDS, passing=away),
         Ticker("scan", rounds.scan_once, SCAN_SECONDS, passing=away),
     ]

@@ -214,7 +214,7 @@ async def test_the_rest_is_pruned_by_its_own_age(conn: asyncpg.Connection) -> No
     live = await world.start_worker(conn)
     assert await tending.prune_letters(conn, keep_seconds=3_600, limit=10) == 1
     assert await tending.prune_letters(conn, keep_seconds=3_600, limit=10) == 0
-    await tending.prune_rest(conn, keep_letters_seconds=3_600, limit=10)
+    await tending.prune_rest(conn, keep_letters_seconds=3_600)
     details = {str(r["task_id"]) for r in await conn.fetch("SELECT task_id FROM dead_letter_details")}
     assert details == {other, pending}
     letters = {str(r["task_id"]) for r in await conn.fetch("SELECT task_id FROM dead_letters")}

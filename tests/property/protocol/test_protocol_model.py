@@ -23,7 +23,6 @@ NOT_MODELLED = {
     "store.commands.lock_tasks": "makes `retry_tasks` one step, as which it is modelled",
     "store.commands.lock_letters": "the same for `replay_letters` and `discard_letters`",
     "store.tending.prune_operations": "operations that have ended",
-    "store.tending.prune_audit": "the audit log",
     "store.workers.drain": "like being told to stop, but that the process stays",
     "store.workers.read_workers": "read by `served`",
     "store.dead_letters.list_letters": "a list",

@@ -94,7 +94,7 @@ def prune_rest(world: World) -> Deed:
 
     async def pruned(conn: Conn) -> None:
         await tending.prune_letters(conn, keep_seconds=KEEP_SECONDS, limit=1_000)
-        await tending.prune_rest(conn, keep_letters_seconds=KEEP_SECONDS, limit=1_000)
+        await tending.prune_rest(conn, keep_letters_seconds=KEEP_SECONDS)
 
     delete = on_a_connection(world, pruned)
 

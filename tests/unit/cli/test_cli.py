@@ -49,7 +49,7 @@ def test_faults_are_one_line_on_stderr(
 def test_help_lists_the_commands() -> None:
     done = taskflow("--help")
     assert done.returncode == 0
-    for command in ("dev", "api", "worker", "scheduler", "dlq-consumer", "migrate", "info"):
+    for command in ("dev", "api", "worker", "scheduler", "dlq-consumer", "migrate", "janitor", "info"):
         assert f"  {command} " in done.stdout
 
 
@@ -79,4 +79,4 @@ def test_dev_refuses_a_wrong_setting_of_a_service_before_it_starts_anything(tmp_
     done = taskflow("dev", "--port", "0", "--data-dir", str(tmp_path / "data"), WORKER_LEASE="soon")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith('WORKER_LEASE="soon" is not valid; expected ')
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["lock"]
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"lock", "secret-key"}

@@ -12,7 +12,7 @@ import pytest
 from taskflow.cli.dev.child import Lines, ending
 from taskflow.cli.dev.console import Console
 from taskflow.cli.dev.places import Account, DataFolder, check_port, free_port, may_reach, stand_in
-from taskflow.cli.dev.start import _url
+from taskflow.cli.dev.start import _secrets, _url
 from taskflow.cli.programs import offer_imports
 from taskflow.kit.lifecycle import ProgramError
 
@@ -57,6 +57,38 @@ def test_the_state_file_is_private_and_whole(tmp_path: Path) -> None:
     assert (tmp_path / "dev.json").stat().st_mode & 0o777 == 0o600
     data.remove_state()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_key_is_made_once_and_is_the_owners(tmp_path: Path) -> None:
+    path = DataFolder(tmp_path).secret_key()
+    made = path.read_text()
+    assert path == tmp_path.resolve() / "secret-key"
+    assert len(made) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert DataFolder(tmp_path).secret_key().read_text() == made
+    path.write_text("\n")  # as a full disk may leave it
+    assert DataFolder(tmp_path).secret_key().read_text() not in (made, "\n")
+    assert [found.name for found in tmp_path.iterdir()] == ["secret-key"]
+
+
+def test_a_key_that_cannot_be_kept_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "secret-key").mkdir()
+    with pytest.raises(ProgramError, match=r"cannot keep a key in .*/secret-key: Is a directory"):
+        DataFolder(tmp_path).secret_key()
+
+
+@pytest.mark.parametrize("given", [{"SECRET_KEY": "k" * 40}, {"SECRET_KEY_FILE": "/run/key"}])
+def test_a_key_of_ones_own_is_used_and_none_is_made(tmp_path: Path, given: dict[str, str]) -> None:
+    environ = {"ADMIN_PASSWORD": "hush", "LOG_LEVEL": "info", **given}
+    assert _secrets(environ, DataFolder(tmp_path)) == {"ADMIN_PASSWORD": "hush", **given}
+    assert environ == {"LOG_LEVEL": "info"}
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_key_is_none(tmp_path: Path) -> None:
+    assert _secrets({"SECRET_KEY": ""}, DataFolder(tmp_path)) == {
+        "SECRET_KEY_FILE": str(tmp_path.resolve() / "secret-key")
+    }
 
 
 def test_whom_a_closed_folder_keeps_out(tmp_path: Path) -> None:

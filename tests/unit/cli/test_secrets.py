@@ -16,6 +16,8 @@ import pytest
 from taskflow.bus.nkey import key_pair
 from taskflow.bus.rights import Role
 from taskflow.cli.cabinet import SecretsSettings, write_secrets
+from taskflow.kit.settings import load
+from taskflow_api.settings import Settings
 
 MOUNT = "/run/taskflow"
 
@@ -39,7 +41,7 @@ def test_all_is_made_once_and_kept(tmp_path: Path) -> None:
     assert set(made) == {
         *(f"{role}/{name}" for role in Role for name in ("nats.nk", "database-url")),
         "migrate/database-url", "postgres/password", "postgres/superuser-password", "api/secret-key",
-        "nats/nats.conf",
+        "api/admin-password", "nats/nats.conf",
     }  # fmt: skip
     assert write_secrets(SecretsSettings(), tmp_path, MOUNT) == []
     assert held(tmp_path) == made
@@ -47,6 +49,29 @@ def test_all_is_made_once_and_kept(tmp_path: Path) -> None:
     write_secrets(SecretsSettings(), tmp_path, MOUNT)
     again = held(tmp_path)
     assert {name for name in made if made[name] != again[name]} == {"worker/nats.nk", "nats/nats.conf"}
+
+
+def test_the_api_can_start_with_what_is_made_for_it(tmp_path: Path) -> None:
+    write_secrets(SecretsSettings(), tmp_path, MOUNT)
+    key, password = (tmp_path / "api" / name for name in ("secret-key", "admin-password"))
+    assert re.fullmatch(r"[\w-]{24,}", password.read_text())
+    assert key.read_text() != password.read_text()
+    settings = load(Settings, {
+        "DATABASE_URL_FILE": str(tmp_path / "api/database-url"), "HTTP_HOST": "0.0.0.0",
+        "SECRET_KEY_FILE": str(key), "ADMIN_PASSWORD_FILE": str(password),
+    })  # fmt: skip
+    assert settings.auth_required
+    assert settings.admin_password == password.read_text()
+
+
+def test_a_secret_key_that_is_put_aside_is_followed_by_another(tmp_path: Path) -> None:
+    """As docs/guides/containers.md tells to change it."""
+    write_secrets(SecretsSettings(), tmp_path, MOUNT)
+    before = held(tmp_path)
+    (tmp_path / "api/secret-key").rename(tmp_path / "api/secret-key-previous")
+    assert write_secrets(SecretsSettings(), tmp_path, MOUNT) == [f"made {tmp_path}/api/secret-key"]
+    after = held(tmp_path)
+    assert after["api/secret-key-previous"] == before["api/secret-key"] != after["api/secret-key"]
 
 
 def test_nats_is_told_the_public_half_of_every_key(tmp_path: Path) -> None:

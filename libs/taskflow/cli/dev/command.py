@@ -12,7 +12,10 @@ from taskflow.kit.settings import load
 
 
 @click.command()
-@click.option("--host", help="Address to listen on.  [HTTP_HOST, 127.0.0.1]")
+@click.option(
+    "--host",
+    help="Address to listen on; on other than loopback callers must sign in.  [HTTP_HOST, 127.0.0.1]",
+)
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.  [HTTP_PORT, 8080]")
 @click.option(
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), default=".taskflow", show_default=True,

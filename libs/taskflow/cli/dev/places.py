@@ -9,6 +9,7 @@ import hashlib
 import os
 import pwd
 import random
+import secrets
 import shutil
 import socket
 import stat
@@ -131,6 +132,21 @@ class DataFolder:
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
         draft.replace(self.folder / "dev.json")
+
+    def secret_key(self) -> Path:
+        """The file of the key that the api signs with, made once: who has signed in stays so."""
+        path, draft = self.folder / "secret-key", self.folder / "secret-key.new"
+        try:
+            if path.exists() and path.read_text().strip():
+                return path
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(48))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError as error:
+            raise ProgramError(f"cannot keep a key in {path}: {error.strerror}") from error
+        return path
 
     def remove_state(self) -> None:
         """There is no system running here any more."""

@@ -23,6 +23,12 @@ from taskflow.kit.logging import configure
 from taskflow.kit.settings import load
 
 _DECIDED = ("DATABASE_URL_FILE", "NATS_URL_FILE", "PROBE_PORT")
+_OF_API = tuple(
+    f"{name}{where}"
+    for name in ("SECRET_KEY", "SECRET_KEY_PREVIOUS", "ADMIN_PASSWORD")
+    for where in ("", "_FILE")
+)
+"""No other program needs them, and workers run the code of others."""
 _NATS_LOGIN = ("NATS_NKEY_SEED", "NATS_NKEY_SEED_FILE", "NATS_CA_FILE")
 """For a NATS of one's own; that of `dev` knows its token only."""
 
@@ -51,6 +57,7 @@ async def _run(settings: DevSettings, options: Options, console: Console, stop: 
     check_port(options.host, options.port)
     port = options.port or free_port(options.host)
     environ = _environ(options, port, own_nats=settings.nats_url is None)
+    secrets = _secrets(environ, data)
     plan = Plan(
         api_url=_url(options.host, port),
         database_url=settings.database_url,
@@ -58,11 +65,14 @@ async def _run(settings: DevSettings, options: Options, console: Console, stop: 
         workers=options.workers,
         drain_seconds=settings.worker_drain_timeout + settings.handler_grace,
         environ=environ,
+        api_environ=secrets,
         probe_port=settings.probe_port,
     )
     system = System(plan, data, console)
+    servers = {"DATABASE_URL": system.database_url, "NATS_URL": system.nats_url}
     for service in SERVICES:
-        _check(service, {**environ, "DATABASE_URL": system.database_url, "NATS_URL": system.nats_url})
+        read = _check(service, {**plan.environ_of(service), **servers})
+        system.must_sign_in |= any(getattr(found, "auth_required", False) for found in read)
     return await system.run(stop)
 
 
@@ -77,14 +87,24 @@ def _environ(options: Options, port: int, *, own_nats: bool) -> dict[str, str]:
     return environ
 
 
-def _check(service: str, environ: Mapping[str, str]) -> None:
+def _secrets(environ: dict[str, str], data: DataFolder) -> dict[str, str]:
+    """What the api alone is given, taken from the environment; a key is there even if it names none."""
+    secrets = {name: value for name in _OF_API if (value := environ.pop(name, "").strip())}
+    if not secrets.keys() & {"SECRET_KEY", "SECRET_KEY_FILE"}:
+        secrets["SECRET_KEY_FILE"] = str(data.secret_key())
+    return secrets
+
+
+def _check(service: str, environ: Mapping[str, str]) -> list[Struct]:
     """Read a service's settings as it will, so that a wrong one ends `dev` before anything is started."""
     module = module_of(service)
     if find_spec(module) is None:
         raise ProgramError(f"{module} is not installed; pip install 'taskflow-platform[all]'", 2)
-    for found in vars(import_module(f"{module}.settings")).values():
-        if isinstance(found, type) and issubclass(found, Struct) and found.__module__ == f"{module}.settings":
-            load(found, environ)
+    return [
+        load(found, environ)
+        for found in vars(import_module(f"{module}.settings")).values()
+        if isinstance(found, type) and issubclass(found, Struct) and found.__module__ == f"{module}.settings"
+    ]
 
 
 def _url(host: str, port: int) -> str:

@@ -43,11 +43,19 @@ class Plan(Struct, frozen=True, kw_only=True):
     workers: int
     drain_seconds: float
     environ: dict[str, str]
+    api_environ: dict[str, str]
     probe_port: int | None
+
+    def environ_of(self, service: str) -> dict[str, str]:
+        """The environment of a service, but for the servers."""
+        return {**self.environ, **(self.api_environ if service == "api" else {})}
 
 
 class System:
-    """All processes of one `dev`. `run(stop)` returns once all of them have ended."""
+    """All processes of one `dev`. `run(stop)` returns once all of them have ended.
+
+    `must_sign_in`: callers of the api must, so it is told how they can.
+    """
 
     def __init__(self, plan: Plan, data: DataFolder, console: Console) -> None:
         self._plan, self._data, self._console = plan, data, console
@@ -64,6 +72,7 @@ class System:
             for number in range(1, plan.workers + 1)
         ]
         self._keepers: list[asyncio.Task[None]] = []
+        self.must_sign_in = False
 
     async def run(self, stop: asyncio.Event) -> int:
         """Start all, say when it is ready, keep it running until `stop`, end all."""
@@ -108,6 +117,12 @@ class System:
 
         await until_ready(self._plan.api_url, worker_pids)
         print(f"ready {self._plan.api_url}", flush=True)
+        if self.must_sign_in:
+            self._console.show(
+                "dev",
+                "callers must sign in; `taskflow admin create` makes the first admin, with DATABASE_URL set to the "
+                f"database_url in {self._data.folder / 'dev.json'}",
+            )
 
     def _keep(self, units: list[Unit]) -> None:
         self._keepers += [asyncio.create_task(unit.keep(), name=f"keep-{unit.name}") for unit in units]
@@ -141,7 +156,7 @@ class System:
     def _launcher(self, service: str, probe: int) -> Callable[[int], subprocess.Popen[bytes]]:
         def launch(output: int) -> subprocess.Popen[bytes]:
             environ = {
-                **self._plan.environ,
+                **self._plan.environ_of(service),
                 "DATABASE_URL": self.database_url,
                 "NATS_URL": self.nats_url,
                 "PYTHONUNBUFFERED": "1",
