@@ -155,3 +155,25 @@ def test_architecture_md_names_every_room(folder: str) -> None:
         f"ARCHITECTURE.md does not mention {folder}"
     )
     assert len(text.splitlines()) <= 150
+
+
+def test_statements_are_put_together_of_constants_alone() -> None:
+    """What a caller says reaches PostgreSQL as a parameter, never as text. The names of ranges are made of their days."""
+    made = {
+        (module.name, value.value)
+        for module in MODULES
+        if in_store(module) and module.path.stem not in {"partitions", "migrate"}
+        for joined in ast.walk(module.tree)
+        if isinstance(joined, ast.JoinedStr) and SQL.search(ast.unparse(joined) + " ")
+        for value in joined.values
+        if isinstance(value, ast.FormattedValue)
+    }
+    assert len(made) > 20
+    assert {(name, ast.unparse(value)) for name, value in made if not _is_constant(value)} == set()
+
+
+def _is_constant(value: ast.expr) -> bool:
+    if isinstance(value, ast.Call) and all(isinstance(each, ast.Constant) for each in value.args):
+        return isinstance(value.func, ast.Attribute) and _is_constant(value.func.value)
+    name = value.attr if isinstance(value, ast.Attribute) else value.id if isinstance(value, ast.Name) else ""
+    return name.isupper()

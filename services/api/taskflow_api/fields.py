@@ -5,7 +5,7 @@ What is expected of a field is the `description` of its `Meta`; the OpenAPI docu
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -94,23 +94,3 @@ def expected_of(field: FieldInfo) -> str:
     ]
     said = [meta.description for meta in metas if isinstance(meta, Meta) and meta.description]
     return said[0] if said else "another kind of value"
-
-
-Name = Annotated[
-    str,
-    Meta(min_length=1, max_length=254, pattern=r"\A[^\x00]*\Z", description="a username or e-mail address"),
-]
-Username = Annotated[
-    str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z", description="1 to 64 of A-Z a-z 0-9 . _ -")
-]
-Email = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,189}\Z",
-        description="an e-mail address, such as ann@example.org",
-    ),
-]
-Password = Annotated[
-    str, Meta(min_length=1, max_length=1_024, description="a password of 8 characters or more")
-]
-Shown = Annotated[str, Meta(min_length=1, max_length=4_096, description="a token")]

@@ -123,6 +123,19 @@ def _put_right(schemas: dict[str, Schema]) -> None:
         schemas[name]["properties"] |= {"id": _id("Its id"), "filter": _ANY_OBJECT}
     schemas["AuditEvent"]["properties"] |= {"id": _id("Its id"), "data": _ANY_OBJECT}
     schemas["LetterGroup"]["properties"] |= {"error": error}
+    _put_accounts_right(schemas)
+    schemas["Accepted"]["properties"] |= {"id": _id("The task's id"), "status": status}
+    schemas["ProblemDetails"]["properties"]["code"] = {
+        "type": "string",
+        "enum": sorted({kind.code for kind in STATUSES}),
+    }
+    # The program cannot tell these from absent ones, and a caller need not.
+    schemas["ProblemDetails"]["additionalProperties"] = True
+    for name in ("Submission", "Item"):
+        _put_submission_right(schemas[name])
+
+
+def _put_accounts_right(schemas: dict[str, Schema]) -> None:
     for name in ("User", "Profile", "ApiKey"):
         schemas[name]["properties"]["id"] = _id("Its id")
     key = {"type": "string", "description": "The key itself, shown this once"}
@@ -132,20 +145,11 @@ def _put_right(schemas: dict[str, Schema]) -> None:
         "properties": {"key": key, **schemas["ApiKey"]["properties"]},
         "required": sorted(["key", *schemas["ApiKey"]["required"]]),
     }
-    schemas["Accepted"]["properties"] |= {"id": _id("The task's id"), "status": status}
-    schemas["ProblemDetails"]["properties"]["code"] = {
-        "type": "string",
-        "enum": sorted({kind.code for kind in STATUSES}),
-    }
     for name in ("Registration", "NewUser", "SignInBody"):
         schemas[name]["anyOf"] = [{"required": ["email"]}, {"required": ["username"]}]
     schemas["UserChange"]["minProperties"] = 1
     for name in ("NewKey", "KeyRotation", "SignOutBody", "ProfileChange"):
         schemas[name]["type"] = ["object", "null"]  # all of it may be left out
-    # The program cannot tell these from absent ones, and a caller need not.
-    schemas["ProblemDetails"]["additionalProperties"] = True
-    for name in ("Submission", "Item"):
-        _put_submission_right(schemas[name])
 
 
 def _put_submission_right(schema: Schema) -> None:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict
 
 from taskflow.domain.account import Profile, User
 from taskflow.domain.errors import Invalid, Problem, Unauthenticated, Unavailable
 from taskflow.engine.accounts import NewAccount
+from taskflow_api.account_bodies import (
+    PasswordChange,
+    ProfileChange,
+    RefreshBody,
+    Registration,
+    SignInBody,
+    SignOutBody,
+    VerifyBody,
+)
 from taskflow_api.addresses import network_of
 from taskflow_api.bodies import refuse_body
-from taskflow_api.fields import Email, Name, Password, Shown, Username, read_fields
+from taskflow_api.fields import read_fields
 from taskflow_api.operation import Answer, Body, Call, Operation
 from taskflow_api.problems import refusal
 from taskflow_api.replies import Reply, answer
@@ -21,56 +29,6 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp
 
 T = TypeVar("T")
-
-
-class Registration(Struct, forbid_unknown_fields=True):
-    """A new account: an e-mail address alone, or names and a password."""
-
-    username: Username | UnsetType = UNSET
-    email: Email | UnsetType = UNSET
-    password: Password | UnsetType = UNSET
-    password_confirm: Password | UnsetType = UNSET
-
-
-class SignInBody(Struct, forbid_unknown_fields=True):
-    """Who signs in: by username or e-mail address, in either field."""
-
-    password: Password
-    username: Name | UnsetType = UNSET
-    email: Name | UnsetType = UNSET
-
-
-class RefreshBody(Struct, forbid_unknown_fields=True):
-    """A refresh token."""
-
-    refresh_token: Shown
-
-
-class SignOutBody(Struct, forbid_unknown_fields=True):
-    """The refresh token of the session that is to end; without one, that of the credentials."""
-
-    refresh_token: Shown | UnsetType = UNSET
-
-
-class VerifyBody(Struct, forbid_unknown_fields=True):
-    """An access token or API key."""
-
-    token: Shown
-
-
-class ProfileChange(Struct, forbid_unknown_fields=True):
-    """Other names; what is not given stays."""
-
-    username: Username | UnsetType = UNSET
-    email: Email | UnsetType = UNSET
-
-
-class PasswordChange(Struct, forbid_unknown_fields=True):
-    """The present password and the next."""
-
-    old_password: Password
-    new_password: Password
-    new_password_confirm: Password | UnsetType = UNSET
 
 
 BODIES = (Registration, SignInBody, RefreshBody, SignOutBody, VerifyBody, ProfileChange, PasswordChange)

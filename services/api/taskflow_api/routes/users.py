@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET
 
-from taskflow.domain.account import ROLES, Role
+from taskflow.domain.account import ROLES
 from taskflow.domain.errors import Invalid, Problem
 from taskflow.engine.accounts import NewAccount
+from taskflow_api.account_bodies import NewUser, Registration, UserChange
 from taskflow_api.bodies import reason_of, refuse_body
 from taskflow_api.cursors import PAGING, bind, decode_cursor, encode_cursor, page
-from taskflow_api.fields import Email, Password, Username, read_fields
+from taskflow_api.fields import read_fields
 from taskflow_api.operation import Answer, Body, Call, Operation
 from taskflow_api.problems import refusal
 from taskflow_api.queries import one_of, text_of
 from taskflow_api.replies import Reply, answer
-from taskflow_api.routes.auth import Registration, keyed, new_account
+from taskflow_api.routes.auth import keyed, new_account
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
-
-RoleName = Annotated[Role, Meta(description="user or admin")]
-Switch = Annotated[bool, Meta(description="true or false")]
-
-
-class NewUser(Struct, forbid_unknown_fields=True):
-    """An account that an admin makes."""
-
-    username: Username | UnsetType = UNSET
-    email: Email | UnsetType = UNSET
-    password: Password | UnsetType = UNSET
-    role: RoleName = "user"
-
-
-class UserChange(Struct, forbid_unknown_fields=True):
-    """Other rights; what is not given stays."""
-
-    role: RoleName | UnsetType = UNSET
-    disabled: Switch | UnsetType = UNSET
-
 
 BODIES = (NewUser, UserChange)
 
