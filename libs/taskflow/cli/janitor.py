@@ -24,6 +24,7 @@ _MEANS = {
     "sessions_removed": ("sessions", "removed: over 7 days ago, with their refresh tokens"),
     "failures_removed": ("failed sign-ins", "forgotten: a day old"),
     "events_removed": ("audit events", "removed: AUDIT_RETENTION old"),
+    "limits_removed": ("rate limits", "forgotten: not used for an hour"),
     "users_removed": ("users", "removed: deleted ACCOUNT_RETENTION ago, with all their keys and sessions"),
 }
 

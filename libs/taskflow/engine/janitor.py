@@ -13,6 +13,7 @@ from taskflow.kit.logging import get_logger
 from taskflow.store import audit_log, janitor
 from taskflow.store.connect import Conn, Line
 from taskflow.store.janitor import Swept
+from taskflow.store.rate_limits import prune_limits
 
 log = get_logger(__name__)
 
@@ -76,8 +77,9 @@ class Janitor:
             lambda conn: janitor.remove_events(conn, keep_seconds=keeping.audit_seconds, limit=PAGE)
         )
         users = await run(self._remove_users)
-        more = max(revoked, users) >= PAGE_TOLD or max(keys, sessions, failures, events) >= PAGE
-        return Swept(revoked, keys, sessions, failures, events, users), more
+        limits = await run(lambda conn: prune_limits(conn, PAGE))
+        more = max(revoked, users) >= PAGE_TOLD or max(keys, sessions, failures, events, limits) >= PAGE
+        return Swept(revoked, keys, sessions, failures, events, users, limits), more
 
     async def _revoke_unused(self, conn: Conn) -> int:
         async with conn.transaction():

@@ -80,7 +80,7 @@ class _Stock(Struct):
 
 class _Need(NamedTuple):
     limit: Limit
-    count: int
+    many: int
 
 
 class Limiter:
@@ -171,11 +171,11 @@ class Limiter:
 
     def _served(self, need: _Need) -> bool:
         stock = self._stock(need.limit)
-        if stock.permits < need.count:
+        if stock.permits < need.many:
             stock.dry_until = time.monotonic() + UNUSED_SECONDS
             return False
-        stock.permits -= need.count
-        stock.spent += need.count
+        stock.permits -= need.many
+        stock.spent += need.many
         return True
 
     def _refused(self, limits: Sequence[Limit], limit: Limit, count: int) -> Taken:

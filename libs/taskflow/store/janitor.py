@@ -13,6 +13,7 @@ from taskflow.domain.task import LOCAL_OWNER
 from taskflow.kit.clock import now, rfc3339
 from taskflow.kit.ids import first_id_at
 from taskflow.store.connect import Conn, one_row
+from taskflow.store.rate_limits import LIMIT_IS_OLD
 
 SESSIONS_KEPT_SECONDS = 7 * 86_400.0
 """After their end. Their refresh tokens are refused with them or without: this is for those who look on."""
@@ -94,7 +95,8 @@ SELECT (SELECT count(*) FROM api_keys WHERE {_KEY_IS_UNUSED.format("$2")}) AS ke
        (SELECT count(*) FROM sessions WHERE {_SESSION_IS_OLD.format("$3")}) AS sessions_removed,
        (SELECT count(*) FROM sign_in_failures WHERE {_FAILURE_IS_OLD.format("$4")}) AS failures_removed,
        (SELECT count(*) FROM audit_events WHERE {_EVENT_IS_OLD.format("$5", "$6")}) AS events_removed,
-       (SELECT count(*) FROM users WHERE {_USER_IS_OLD.format("$1")}) AS users_removed"""
+       (SELECT count(*) FROM users WHERE {_USER_IS_OLD.format("$1")}) AS users_removed,
+       (SELECT count(*) FROM rate_limits WHERE {LIMIT_IS_OLD}) AS limits_removed"""
 
 
 class UnusedKey(Struct, frozen=True):
@@ -122,6 +124,7 @@ class Swept(Struct, frozen=True):
     failures_removed: int = 0
     events_removed: int = 0
     users_removed: int = 0
+    limits_removed: int = 0
 
 
 async def revoke_unused(conn: Conn, *, idle_seconds: float, limit: int) -> list[UnusedKey]:

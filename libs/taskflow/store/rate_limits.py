@@ -74,12 +74,14 @@ SET counts = ARRAY(SELECT CASE WHEN u.m = h.minute THEN greatest(u.n - h.n, 0) E
                    FROM unnest(h.minutes, h.counts) WITH ORDINALITY AS u(m, n, place) ORDER BY u.place)
 FROM held h WHERE r.subject = h.subject"""
 
+LIMIT_IS_OLD = (
+    "coalesce(minutes[cardinality(minutes)], 0) < floor(extract(epoch FROM clock_timestamp()) / 60) - 61"
+)
+
 # $1 limit
-PRUNE_LIMITS = """-- store.rate_limits.prune_limits
+PRUNE_LIMITS = f"""-- store.rate_limits.prune_limits
 WITH old AS (
-    SELECT subject FROM rate_limits
-    WHERE coalesce(minutes[cardinality(minutes)], 0) < floor(extract(epoch FROM clock_timestamp()) / 60) - 61
-    LIMIT $1 FOR UPDATE SKIP LOCKED
+    SELECT subject FROM rate_limits WHERE {LIMIT_IS_OLD} LIMIT $1 FOR UPDATE SKIP LOCKED
 )
 DELETE FROM rate_limits r USING old WHERE r.subject = old.subject RETURNING r.subject"""
 

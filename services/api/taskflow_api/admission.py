@@ -1,4 +1,4 @@
-"""Who calls, and whether he may: asked once for each call, before its route sees it."""
+"""Who calls, and whether he may, and how often: asked once for each call, before its route sees it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from msgspec import Struct
 from taskflow.domain.account import LOCAL, Caller
 from taskflow.domain.errors import Forbidden, Unauthenticated
 from taskflow.engine.credentials import Credentials
+from taskflow.engine.limits import Limit, Limiter
+from taskflow_api.addresses import network_of
+from taskflow_api.limits import LimitRules, headers_of, refusal_of
 
 if TYPE_CHECKING:
     from litestar.types import HTTPScope
@@ -32,19 +35,26 @@ class Admission:
     def __init__(
         self,
         credentials: Credentials,
+        limiter: Limiter,
         rules: AdmissionRules,
+        limits: LimitRules,
         *,
         refuse_strangers: Callable[[HTTPScope], None],
     ) -> None:
         self._credentials = credentials
+        self._limiter = limiter
         self._rules = rules
+        self._limits = limits
         self._refuse_strangers = refuse_strangers
 
     async def admit(self, scope: HTTPScope, operation: Operation) -> Caller:
-        """The caller of an operation. Raises Unauthenticated or Forbidden."""
+        """The caller of an operation. Raises Unauthenticated, Forbidden or RateLimited."""
         if operation.scope is None or (self._rules.metrics_open and operation.id == "readMetrics"):
+            if operation.signs_in:
+                await self._count(scope, self._limits.of_address(network_of(scope["state"]["address"])), 1)
             return LOCAL
         caller = await self.caller(scope)
+        await self.count(scope, caller, 1)
         if not caller.may(operation.scope):
             raise Forbidden(f"needs the scope {operation.scope}, which these credentials do not have")
         return caller
@@ -58,6 +68,19 @@ class Admission:
             raise Unauthenticated(f"credentials are missing; {_EXPECTED}")
         self._refuse_strangers(scope)
         return LOCAL
+
+    async def count(self, scope: HTTPScope, caller: Caller, many: int) -> None:
+        """Count a call, or the items of a batch beyond the first, against the caller's limits. Raises RateLimited."""
+        if limits := self._limits.of_caller(caller):
+            await self._count(scope, limits, many)
+
+    async def _count(self, scope: HTTPScope, limits: list[Limit], many: int) -> None:
+        if not limits or many < 1:
+            return
+        taken = await self._limiter.take(limits, many)
+        scope["state"]["limits"] = headers_of(taken.standings)
+        if not taken.allowed:
+            raise refusal_of(taken, many)
 
 
 def shown_in(scope: HTTPScope) -> str | None:

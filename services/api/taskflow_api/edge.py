@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from taskflow.domain.errors import Overloaded, TaskflowError
 from taskflow.kit.logging import get_logger
@@ -65,7 +65,9 @@ class Edge:
         scope["state"]["address"], scope["scheme"] = self._proxies.caller(scope)
         shared, is_shared = self._cors.headers(scope)
         common = common_headers(is_https=scope["scheme"] == "https", is_shared=is_shared)
-        exchange = _Exchange(send, request_id, common, shared, is_head=scope["method"] == "HEAD")
+        exchange = _Exchange(
+            send, request_id, common, shared, scope["state"], is_head=scope["method"] == "HEAD"
+        )
         method, path = scope["method"], scope["path"]
         with self._drain, self._measured(scope, method, path, exchange):
             try:
@@ -151,9 +153,21 @@ class _BodyUnwanted(Exception):
 class _Exchange:
     """What goes out for one request: adds the headers of every answer, leaves out the body of a HEAD."""
 
-    __slots__ = ("_common", "_is_head", "_request_id", "_send", "_shared", "is_over", "is_stream", "status")
+    __slots__ = (
+        "_common", "_is_head", "_request_id", "_send", "_shared", "_state", "is_over", "is_stream", "status",
+    )  # fmt: skip
 
-    def __init__(self, send: Send, request_id: str, common: Fields, shared: Fields, *, is_head: bool) -> None:
+    def __init__(
+        self,
+        send: Send,
+        request_id: str,
+        common: Fields,
+        shared: Fields,
+        state: Mapping[str, Any],
+        *,
+        is_head: bool,
+    ) -> None:
+        self._state = state
         self._send = send
         self._request_id = request_id.encode()
         self._common = common
@@ -172,7 +186,14 @@ class _Exchange:
                 name == b"content-type" and value.startswith(b"text/event-stream") for name, value in own
             )
             common = beside(own, self._common)
-            message["headers"] = [*own, *common, *self._shared, (b"x-request-id", self._request_id)]
+            limits = self._state.get("limits", ())  # how those stand that the call was counted against
+            message["headers"] = [
+                *own,
+                *common,
+                *self._shared,
+                *limits,
+                (b"x-request-id", self._request_id),
+            ]
         elif message["type"] == "http.response.body":
             if self._is_head:
                 await self._send_no_body(is_more=message.get("more_body", False))

@@ -37,6 +37,8 @@ _HEADERS: dict[str, Any] = {
     "Location": {"description": "Where what was made is", "required": True, "schema": {"type": "string"}},
     "Link": {"description": 'The next page, rel="next"', "schema": {"type": "string"}},
     "Idempotent-Replayed": {"description": "The key was used before", "schema": {"const": "true"}},
+    "RateLimit-Policy": {"description": "The limits this call counts against", "schema": {"type": "string"}},
+    "RateLimit": {"description": "What is left of them", "schema": {"type": "string"}},
     "Retry-After": {
         "description": "Seconds to wait before the next try",
         "required": True,

@@ -17,6 +17,7 @@ from taskflow.engine.credentials import Credentials
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.health import Health
+from taskflow.engine.limits import Limiter
 from taskflow.engine.operations import Operations
 from taskflow.engine.passwords import Passwords
 from taskflow.engine.read import Reader
@@ -31,6 +32,7 @@ from taskflow.kit.lifecycle import Guard
 from taskflow.kit.logging import get_logger
 from taskflow.store.connect import Database
 from taskflow_api.admission import Admission, AdmissionRules
+from taskflow_api.limits import LimitRules
 from taskflow_api.services import Services
 from taskflow_api.settings import Settings
 from taskflow_api.strangers import refuse_foreign_pages
@@ -80,7 +82,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             operations=Operations(database, bus),
             health=Health(database, bus),
             credentials=signing.credentials,
-            admission=_admission(settings, signing.credentials),
+            admission=_admission(settings, signing.credentials, await enter(Limiter(database))),
             users=Users(database, signing.credentials),
             api_keys=ApiKeys(database, signing.credentials),
             accounts=signing.accounts,
@@ -132,6 +134,17 @@ async def _first_admin(database: Database, passwords: Passwords, username: str, 
             return
 
 
-def _admission(settings: Settings, credentials: Credentials) -> Admission:
+def _admission(settings: Settings, credentials: Credentials, limiter: Limiter) -> Admission:
     rules = AdmissionRules(auth_required=settings.auth_required, metrics_open=settings.metrics_open)
-    return Admission(credentials, rules, refuse_strangers=lambda scope: refuse_foreign_pages(scope, settings))
+    limits = LimitRules(
+        per_key=settings.rate_limit_per_hour,
+        per_user=settings.user_rate_limit_per_hour,
+        per_address=settings.login_rate_limit_per_hour,
+    )
+    return Admission(
+        credentials,
+        limiter,
+        rules,
+        limits,
+        refuse_strangers=lambda scope: refuse_foreign_pages(scope, settings),
+    )

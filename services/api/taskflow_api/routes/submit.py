@@ -77,6 +77,7 @@ async def submit_batch(call: Call) -> ASGIApp:
     body = await call.body()
     tasks = []
     items = _read_batch(body)
+    await call.services.admission.count(call.scope, call.caller, len(items) - 1)
     texts = _item_texts(body) if any(item.idempotency_key is not None for item in items) else []
     for at, item in enumerate(items):
         task = new_task(item)
