@@ -139,7 +139,8 @@ class Limiter:
     async def _ask(self, limit: Limit, count: int) -> bool:
         """Borrow it."""
         stock = self._stock(limit)
-        if count > limit.per_hour or (stock.dry_until > time.monotonic() and count > stock.left):
+        is_dry = stock.dry_until > time.monotonic() and count > stock.left + stock.permits
+        if is_dry or count > limit.per_hour:
             return False
         stock.used_at = time.monotonic()
         try:
@@ -151,11 +152,12 @@ class Limiter:
         """Ask for what is needed of each subject and for what may be soon; who came first is served first."""
         moment = time.monotonic()
         wanted: dict[str, Ask] = {}
-        for limit, count in needs:
-            stock = self._stock(limit)
-            known = wanted.get(limit.subject)
-            so_far = known.wanted if known else stock.ahead(moment)
-            wanted[limit.subject] = Ask(limit.subject, so_far + count, limit.per_hour)
+        for limit, many in needs:
+            stock, known = self._stock(limit), wanted.get(limit.subject)
+            so_far = known.wanted if known else stock.ahead(moment) - stock.permits
+            least = max(many - stock.permits, 0)
+            least = min(known.least, least) if known else least
+            wanted[limit.subject] = Ask(limit.subject, so_far + many, least, limit.per_hour)
         loans = await self._line.run(lambda conn: rate_limits.borrow(conn, list(wanted.values())))
         for subject, loan in loans.items():
             self._keep(self._stocks[subject], loan)

@@ -12,10 +12,11 @@ from taskflow.store.connect import Conn
 
 
 class Ask(NamedTuple):
-    """How many are wanted of a subject's limit."""
+    """How many are wanted of a subject's limit; fewer than `least` are of no use."""
 
     subject: str
     wanted: int
+    least: int
     per_hour: int
 
 
@@ -32,19 +33,21 @@ class Loan(NamedTuple):
 ADD_SUBJECTS = """-- store.rate_limits.add_subjects
 INSERT INTO rate_limits (subject) SELECT subject FROM unnest($1::text[]) AS g(subject) ON CONFLICT (subject) DO NOTHING"""
 
-# $1 subject text[] (sorted, each once)  $2 wanted  $3 per hour
+# $1 subject text[] (sorted, each once)  $2 wanted  $3 least  $4 per hour
 # Who else borrows of a subject waits, and sees what was taken here.
 BORROW = """-- store.rate_limits.borrow
 WITH clock AS (
     SELECT e.seconds, floor(e.seconds / 60)::integer AS minute
     FROM (SELECT extract(epoch FROM clock_timestamp())::float8 AS seconds) e
 ), held AS MATERIALIZED (
-    SELECT r.subject, r.minutes, r.counts, g.wanted, g.per_hour
-    FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS g(subject, wanted, per_hour)
+    SELECT r.subject, r.minutes, r.counts, g.wanted, g.least, g.per_hour
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS g(subject, wanted, least, per_hour)
     JOIN rate_limits r ON r.subject = g.subject ORDER BY r.subject FOR UPDATE OF r
 ), judged AS MATERIALIZED (
     SELECT h.subject, k.minutes, k.counts, k.first, k.last, greatest(h.per_hour - k.used, 0) AS free,
-           greatest(least(h.wanted, h.per_hour - k.used), 0) AS granted
+           CASE WHEN h.per_hour - k.used >= greatest(h.least, 0) THEN least(greatest(h.wanted, 0), h.per_hour - k.used)
+                ELSE 0 END
+               AS granted
     FROM held h, clock c, LATERAL (
         SELECT coalesce(array_agg(m ORDER BY m), '{}') AS minutes, coalesce(array_agg(n ORDER BY m), '{}') AS counts,
                coalesce(sum(n), 0) AS used, min(m) AS first, max(m) AS last

@@ -12,7 +12,7 @@ from taskflow.store.rate_limits import Ask, Loan, borrow, give_back, prune_limit
 
 async def granted(conn: asyncpg.Connection, wanted: int, per_hour: int = 10, subject: str = "s") -> Loan:
     """The answer to one ask."""
-    return (await borrow(conn, [Ask(subject, wanted, per_hour)]))[subject]
+    return (await borrow(conn, [Ask(subject, wanted, 1, per_hour)]))[subject]
 
 
 async def grow_old(conn: asyncpg.Connection, minutes: int, subject: str = "s") -> None:
@@ -28,6 +28,14 @@ async def test_no_more_is_granted_than_is_left(conn: asyncpg.Connection) -> None
     assert [(loan.granted, loan.left) for loan in [await granted(conn, n) for n in (3, 5, 4, 1)]] == [
         (3, 7), (5, 2), (2, 0), (0, 0),
     ]  # fmt: skip
+
+
+async def test_what_is_too_little_is_not_granted(conn: asyncpg.Connection) -> None:
+    await granted(conn, 4)
+    [loan] = (await borrow(conn, [Ask("s", 9, 7, 10)])).values()
+    assert (loan.granted, loan.left) == (0, 6)
+    [loan] = (await borrow(conn, [Ask("s", 9, 6, 10)])).values()
+    assert (loan.granted, loan.left) == (6, 0)
 
 
 async def test_what_was_taken_counts_for_an_hour_and_comes_back_a_minute_at_a_time(
@@ -57,7 +65,7 @@ async def test_what_was_not_used_can_be_given_back(conn: asyncpg.Connection) -> 
 
 
 async def test_many_subjects_go_together(conn: asyncpg.Connection) -> None:
-    asks = [Ask(f"s{number:02}", number, 20) for number in range(30, 0, -1)]
+    asks = [Ask(f"s{number:02}", number, 1, 20) for number in range(30, 0, -1)]
     loans = await borrow(conn, asks)
     assert {subject: loan.granted for subject, loan in loans.items()} == {
         f"s{number:02}": min(number, 20) for number in range(1, 31)
@@ -71,7 +79,7 @@ async def test_ten_at_once_share_one_limit(conn: asyncpg.Connection, connect: Co
     async def take(line: asyncpg.Connection, number: int) -> int:
         total = 0
         for turn in range(40):
-            asks = [Ask("a", 3, 500), Ask("b", 1, 100_000)]
+            asks = [Ask("a", 3, 1, 500), Ask("b", 1, 1, 100_000)]
             total += (await borrow(line, asks if (turn + number) % 2 else asks[::-1]))["a"].granted
         return total
 

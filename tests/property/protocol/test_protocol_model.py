@@ -27,6 +27,8 @@ NOT_MODELLED = {
     "store.workers.read_workers": "read by `served`",
     "store.dead_letters.list_letters": "a list",
     "store.dead_letters.group_letters": "a list",
+    "store.dead_letters.list_own_letters": "a list",
+    "store.dead_letters.group_own_letters": "a list",
     "store.dead_letters.read_letters": "read before they are stamped",
     "store.dead_letters.read_tries": "read before they are stamped",
 }

@@ -17,11 +17,52 @@ def test_loopback_is_open(host: str) -> None:
     load(Settings, {**URL, "HTTP_HOST": host})
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org"])
-def test_elsewhere_it_must_be_said(host: str) -> None:
-    with pytest.raises(SettingsError, match="AUTH_DISABLED_ANYWHERE"):
+ELSEWHERE = ["0.0.0.0", "::", "10.0.0.1", "example.org"]
+KEY = "a-key-for-tests-of-more-than-32-bytes"
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+def test_elsewhere_callers_must_sign_in(host: str) -> None:
+    with pytest.raises(SettingsError, match="SECRET_KEY is not set; expected at least 32 random bytes"):
         load(Settings, {**URL, "HTTP_HOST": host})
-    load(Settings, {**URL, "HTTP_HOST": host, "AUTH_DISABLED_ANYWHERE": "true"})
+    settings = load(Settings, {**URL, "HTTP_HOST": host, "SECRET_KEY": KEY})
+    assert settings.auth_required and not settings.registration_open
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+def test_that_nobody_need_sign_in_elsewhere_must_be_said(host: str) -> None:
+    disabled = {**URL, "HTTP_HOST": host, "AUTH_MODE": "disabled"}
+    with pytest.raises(SettingsError, match="AUTH_DISABLED_ANYWHERE=true"):
+        load(Settings, disabled)
+    settings = load(Settings, {**disabled, "AUTH_DISABLED_ANYWHERE": "true"})
+    assert not settings.auth_required and settings.registration_open
+
+
+def test_on_loopback_it_can_be_asked_for() -> None:
+    with pytest.raises(SettingsError, match="SECRET_KEY"):
+        load(Settings, {**URL, "AUTH_MODE": "required"})
+    settings = load(Settings, {**URL, "AUTH_MODE": "required", "SECRET_KEY": KEY, "REGISTRATION": "open"})
+    assert settings.auth_required and settings.registration_open
+
+
+@pytest.mark.parametrize(
+    "key", ["short", "x" * 31, "please-change-me-please-change-me-please", "django-insecure-" + "k" * 40]
+)
+def test_a_key_that_can_be_guessed_is_refused(key: str) -> None:
+    for name in ("SECRET_KEY", "SECRET_KEY_PREVIOUS"):
+        with pytest.raises(
+            SettingsError, match=f'{name}="\\*\\*\\*" is not valid; expected at least 32'
+        ) as refused:
+            load(Settings, {**URL, "AUTH_MODE": "required", "SECRET_KEY": KEY, name: key})
+        assert key not in str(refused.value)
+
+
+def test_the_first_admins_password_is_not_easily_guessed() -> None:
+    for password in ("admin", "password123", "adminadmin"):
+        with pytest.raises(SettingsError, match="ADMIN_PASSWORD") as refused:
+            load(Settings, {**URL, "ADMIN_PASSWORD": password})
+        assert f'"{password}"' not in str(refused.value)
+    load(Settings, {**URL, "ADMIN_PASSWORD": "a phrase that is long"})
 
 
 WRONG = [
