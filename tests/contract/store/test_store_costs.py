@@ -44,7 +44,7 @@ def _asked(worker: str, queued: list[str], running: list[str], letters: list[str
         "store.moves.read_remainder": Asked(f"{me}, {waiting}", 1_000),
         "store.moves.record_successes": Asked(f"{me}, {held}, {_VERSIONS}, {_many('text', '{}')}", 2_800),
         "store.moves.record_outcomes": Asked(_released(worker, held), 3_200),
-        "store.tasks.read_tasks": Asked(waiting, 1_000),
+        "store.tasks.read_tasks": Asked(f"{waiting}, {_many('uuid')}", 1_000),
         "store.tasks.read_statuses": Asked(waiting, 1_000),
         "store.doorbells.read_heads": Asked("", 700),
         "store.doorbells.ring_again": Asked(f"'default', 1, now(), {ROWS}", 2_500),
@@ -55,9 +55,9 @@ def _asked(worker: str, queued: list[str], running: list[str], letters: list[str
         "store.tending.read_claims": Asked(f"{me}, {held}, 'running'", 1_000),
         "store.commands.lock_letters": Asked(buried, 1_500),
         "store.commands.replay_letters": Asked(
-            f"{buried}, 'ann', NULL, NULL, NULL, 'pending', 'failed'", 5_500
+            f"{buried}, 'ann', NULL, NULL, NULL, 'pending', 'failed', NULL", 5_500
         ),
-        "store.dead_letters.read_letters": Asked(f"{buried}, true", 2_500),
+        "store.dead_letters.read_letters": Asked(f"{buried}, true, NULL", 2_500),
         "store.workers.beat": Asked(f"{me}, 15, 200", 900),
     }
 

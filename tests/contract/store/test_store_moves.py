@@ -14,13 +14,13 @@ from tests.contract.store.world import DONE, ERROR, FAILED, LOST, PERMANENT, REL
 from taskflow.domain.account import By
 from taskflow.domain.attempt import Cancelled, Failed, Snoozed, Succeeded
 from taskflow.domain.decide import decide
-from taskflow.domain.task import Claimed
+from taskflow.domain.task import LOCAL_OWNER, Claimed
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
 from taskflow.store.commands import cancel_tasks
 from taskflow.store.errors import Unstorable, translated
 from taskflow.store.moves import Record, claim_tasks, close_executions, read_remainder, record_outcomes
-from taskflow.store.tasks import insert_tasks, read_tasks
+from taskflow.store.tasks import Wanted, insert_tasks, read_tasks
 
 PAYLOAD = '{"z":1,"a":1.0,"b":1e400,"c":100000000000000000000000,"d":"x\\u0000y","k":1,"k":2}'
 
@@ -277,14 +277,17 @@ async def test_tasks_read_as_callers_see_them(conn: asyncpg.Connection) -> None:
     [done] = await world.run(conn, payload=PAYLOAD)
     await world.end(conn, [done], Succeeded("[1.0]"))
     [waiting] = await world.submit(conn, delay_seconds=60.0)
-    found = await read_tasks(conn, [done.id, waiting, new_id()])
-    assert set(found) == {done.id, waiting}
-    task = found[done.id]
+    found = await read_tasks(conn, [Wanted(done.id), Wanted(waiting), Wanted(new_id())])
+    assert set(found) == {Wanted(done.id), Wanted(waiting)}
+    assert await read_tasks(conn, [Wanted(waiting, LOCAL_OWNER), Wanted(waiting, new_id())]) == {
+        Wanted(waiting, LOCAL_OWNER): found[Wanted(waiting)]
+    }
+    task = found[Wanted(done.id)]
     assert (bytes(task.payload), task.result and bytes(task.result)) == (PAYLOAD.encode(), b"[1.0]")
     assert (task.priority, task.status, task.worker_id) == ("normal", "completed", done.worker_id)
     assert task.next_attempt_at is None
-    assert found[waiting].next_attempt_at == found[waiting].run_at
-    assert msgspec.json.decode(msgspec.json.encode(found[waiting]))["metadata"] == {}
+    assert found[Wanted(waiting)].next_attempt_at == found[Wanted(waiting)].run_at
+    assert msgspec.json.decode(msgspec.json.encode(found[Wanted(waiting)]))["metadata"] == {}
 
 
 def _record(task: Claimed, outcome: Succeeded | Failed | Cancelled) -> Record:

@@ -27,8 +27,7 @@ def plan(action: Action = "replay", **fields: Any) -> Plan:
         "limit": None,
         "rate_per_second": 100.0,
         "canary": None,
-        "actor": "ann",
-        "reason": "why",
+        "by": By("ann", "why"),
     }
     return Plan(action=action, **(kept | fields))
 

@@ -34,8 +34,10 @@ FIRST = "'00000000-0000-0000-0000-000000000000'"
 LAST = "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
 SOME = "<some id>"
 ALL_TASKS = f"'{{}}', '{{}}', '{{}}', '{{}}', '{{}}', {FIRST}, {LAST}, null, null"
+ANYBODYS, SOMEBODYS = f"{ALL_TASKS}, null", f"{ALL_TASKS}, {SOME}"
 
 PKEY = {Scan("tasks", "tasks_pkey")}
+OWNED = {Scan("tasks", "tasks_owned")}
 QUEUED, RUNNING = Scan("tasks", "tasks_queued"), Scan("tasks", "tasks_running")
 TRIES = Scan("executions", "executions_pkey")
 DETAILS = Scan("dead_letter_details", "dead_letter_details_pkey")
@@ -87,6 +89,9 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.tasks.read_tasks": PKEY,
     "store.tasks.read_statuses": PKEY,
     "store.tasks.list_tasks": PKEY,
+    "store.tasks.list_own_tasks": OWNED,
+    "store.operations.take_own_tasks": OWNED,
+    "store.operations.preview_own_tasks": OWNED,
     "store.audit.scan_tasks": {*PKEY, TRIES},
     "store.audit.scan_letters": PKEY,
     "store.audit.lost_doorbells": {QUEUED},
@@ -101,14 +106,17 @@ EXPECTED: dict[str, set[Scan]] = {
 ARGUMENTS = {
     "store.audit.scan_tasks": f"{FIRST}, 10, 1",
     "store.tending.prune_tasks": f"1, 1, {LAST}",
-    "store.tasks.list_tasks": f"{ALL_TASKS}, 100, false, false",
-    "store.operations.take_tasks": f"{ALL_TASKS}, 100, {SOME}, true",
-    "store.operations.preview_tasks": f"{ALL_TASKS}, 100, 10",
+    "store.tasks.list_tasks": f"{ANYBODYS}, 100, false, false",
+    "store.tasks.list_own_tasks": f"{SOMEBODYS}, 100, false, false",
+    "store.operations.take_tasks": f"{ANYBODYS}, 100, {SOME}, true",
+    "store.operations.take_own_tasks": f"{SOMEBODYS}, 100, {SOME}, true",
+    "store.operations.preview_tasks": f"{ANYBODYS}, 100, 10",
+    "store.operations.preview_own_tasks": f"{SOMEBODYS}, 100, 10",
     "store.history.read_executions": f"{SOME}, 'running'",
     "store.history.read_logs": f"{SOME}, 0, 10",
     "store.history.read_events": f"{SOME}, 0, 10",
-    "store.history.read_live": SOME,
-    "store.history.task_exists": SOME,
+    "store.history.read_live": f"{SOME}, null",
+    "store.history.task_exists": f"{SOME}, null",
 }
 """Of statements whose ranges are chosen when they begin; the others meet nulls."""
 
