@@ -179,6 +179,7 @@ def _walking(name: str) -> str:
     """A statement whose condition on ids is none that an index can be entered by."""
     made = re.sub(r"\bt\.id = (wanted|g)\.id", r"t.id::text = \1.id::text", STATEMENTS[name])
     made = re.sub(r"\bid = ANY\((\$\d)::uuid\[\]\)", r"id::text = ANY(\1::text[])", made)
+    made = re.sub(r"\bON id = g\.wanted", "ON id::text = g.wanted::text", made)
     assert made != STATEMENTS[name]
     return made
 
