@@ -89,10 +89,13 @@ def password(name: str, password_stdin: bool, as_json: bool) -> None:
 
 def _database() -> Any:
     from taskflow.cli.migrate import MigrateSettings
+    from taskflow.kit.logging import configure
     from taskflow.kit.settings import load
     from taskflow.store.connect import Database
 
-    return Database(load(MigrateSettings, os.environ).database_url, application="taskflow-admin")
+    settings = load(MigrateSettings, os.environ)
+    configure("warn", settings.log_format, "admin")  # what was done is told on stdout
+    return Database(settings.database_url, application="taskflow-admin")
 
 
 def _password(from_stdin: bool) -> tuple[str, bool]:
