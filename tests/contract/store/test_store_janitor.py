@@ -185,12 +185,26 @@ async def a_mess(conn: asyncpg.Connection) -> None:
         await session(conn, one, ended_at_days=40.0)
     await insert(conn, "sign_in_failures", subject="x", failures=1, since_days=3.0)
     await aged_event(conn, 400)
+    await conn.execute(
+        "INSERT INTO rate_limits SELECT s, ARRAY[m], ARRAY[1] FROM (VALUES ('old', 70), ('young', 50)) AS g(s, ago), "
+        "LATERAL (SELECT (extract(epoch FROM clock_timestamp()) / 60 - ago)::integer AS m) x"
+    )
+    await conn.execute("INSERT INTO rate_limits (subject) VALUES ('never taken of')")
 
 
 EXPECTED = Swept(
-    keys_revoked=PAGE_TOLD + 5, keys_removed=2, sessions_removed=2, failures_removed=1, events_removed=1, users_removed=1
+    keys_revoked=PAGE_TOLD + 5, keys_removed=2, sessions_removed=2, failures_removed=1, events_removed=1, users_removed=1,
+    limits_removed=2,
 )  # fmt: skip
-TABLES = ("users", "api_keys", "sessions", "refresh_tokens", "sign_in_failures", "audit_events")
+TABLES = (
+    "users",
+    "api_keys",
+    "sessions",
+    "refresh_tokens",
+    "sign_in_failures",
+    "audit_events",
+    "rate_limits",
+)
 
 
 async def contents(conn: asyncpg.Connection) -> list[str]:

@@ -58,7 +58,7 @@ def test_a_dry_run_tells_what_is_then_done(database_url: str) -> None:
     given = {"DATABASE_URL": database_url, "API_KEY_IDLE_MAX": "50d"}
     counts = {
         "keys_revoked": 1, "keys_removed": 0, "sessions_removed": 0, "failures_removed": 0, "events_removed": 0,
-        "users_removed": 1,
+        "users_removed": 1, "limits_removed": 0,
     }  # fmt: skip
     code, out, _ = janitor("--dry-run", "--json", **given)
     assert (code, json.loads(out)) == (0, {"dry_run": True, **counts})
