@@ -177,3 +177,19 @@ def _is_constant(value: ast.expr) -> bool:
         return isinstance(value.func, ast.Attribute) and _is_constant(value.func.value)
     name = value.attr if isinstance(value, ast.Attribute) else value.id if isinstance(value, ast.Name) else ""
     return name.isupper()
+
+
+SECRETS = re.compile(
+    r"\btf[qr]_[0-9A-Za-z]{38}\b|\bwhsec_[0-9A-Za-z+/]{42,}=|-----BEGIN [A-Z ]*PRIVATE KEY-----\n[0-9A-Za-z+/]{32}"
+)
+
+
+def test_no_secret_stands_in_the_repository() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    paths = [ROOT / name for name in listed.split("\0") if name]
+    assert len(paths) > 300
+    texts = {path: path.read_text(errors="replace") for path in paths if path.is_file()}
+    assert [str(path) for path, text in texts.items() if SECRETS.search(text)] == []
+    assert SECRETS.search("tfq_" + "a" * 38)

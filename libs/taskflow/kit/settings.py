@@ -236,7 +236,7 @@ _NOUNS = {
     "float": "a number",
     "bool": "true or false",
     "seconds": "a duration such as 500ms, 2s, 1m30s, 24h or 30d",
-    "secret": "a secret",  # nosec B105  # a word for people
+    "secret": "a secret",
     "url": "a URL",
     "list": "a list with commas between",
     "tuple": "a list with commas between",
