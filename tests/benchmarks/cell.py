@@ -22,6 +22,7 @@ MODULES = (
     "memory",
     "traces",
     "letters",
+    "auth",
     "peers",
 )
 """The modules of cells, in the order of the page."""

@@ -34,6 +34,7 @@ class Orders(Struct, kw_only=True):
     connections: int
     count: int
     rate: float = 0.0
+    headers: list[str] = []
 
 
 class Answers(Struct):
@@ -164,9 +165,10 @@ class Load:
         text = body.replace("{due}", "{due............}").encode()
         head = (
             f"POST {self._orders.path} HTTP/1.1\r\nHost: {self._orders.host}:{self._orders.port}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n"
         )
-        return head.encode() + text
+        more = "".join(f"{header}\r\n" for header in self._orders.headers)
+        return f"{head}{more}\r\n".encode() + text
 
 
 async def _main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.benchmarks import letters, single
+from tests.benchmarks import auth, letters, single
 from tests.benchmarks.cell import MODULES, Asked, load_cells
 from tests.benchmarks.drain import drain
 from tests.benchmarks.figures import percentiles, spread
@@ -46,6 +46,12 @@ def test_pictures_are_small(name: str) -> None:
 def test_every_module_of_a_cell_says_what_it_measures() -> None:
     assert [each.name for each in load_cells() if len(each.means.splitlines()) < 3] == []
     assert {path.stem for path in Path(__file__).parent.glob("*.py")} >= set(MODULES)
+
+
+def test_credentials_are_measured_in_the_small() -> None:
+    submits, sign_ins = auth.measure(Asked(1, 0.01))
+    assert all(spread.least > 0 for spread in submits.rows[0].figures.values())
+    assert sign_ins.rows[0].figures["known / unknown"] > 0
 
 
 def test_letters_are_looked_through_and_replayed_in_the_small() -> None:
