@@ -49,7 +49,7 @@ def measure(asked: Asked) -> list[Table]:
     with running_ground(workers=1) as ground, running_apis(ground) as apis:
         ground.pause()
         round_of(apis, asked.size(SUBMITS // 10))
-        rounds = [round_of(apis, asked.size(SUBMITS)) for _ in range(asked.rounds)]
+        rounds = [round_of(apis, asked.size(SUBMITS), turn) for turn in range(asked.rounds)]
         submits = [Row(f"{CONNECTIONS} connections", spreads(rounds))]
         sign_ins = [tries(apis, asked.size(TRIES)), successes(apis, asked.size(SIGN_INS))]
     return [Table("Submits", submits), Table("Sign-ins", sign_ins)]
@@ -74,16 +74,19 @@ def running_apis(ground: Ground) -> Iterator[Apis]:
         yield Apis(open_, closed, limited, made["api_key"], token)
 
 
-def round_of(apis: Apis, count: int) -> dict[str, float]:
-    """One after the other, so that none disturbs another."""
+def round_of(apis: Apis, count: int, turn: int = 0) -> dict[str, float]:
+    """One after the other, so that none disturbs another; `turn` tells which is the first."""
     key, token = (f"Authorization: Bearer {shown}" for shown in (apis.key, apis.token))
-    without = _rate(apis.open, count)
-    rates = {
-        "with a key": _rate(apis.closed, count, key),
-        "with a token": _rate(apis.closed, count, token),
-        "with limits": _rate(apis.limited, count, key),
+    ways = {
+        "without": (apis.open, []),
+        "with a key": (apis.closed, [key]),
+        "with a token": (apis.closed, [token]),
+        "with limits": (apis.limited, [key]),
     }
-    ratios = {f"{name} / without": rate / without for name, rate in rates.items()}
+    names = [*ways][turn % len(ways) :] + [*ways][: turn % len(ways)]
+    rates = {name: _rate(ways[name][0], count, *ways[name][1]) for name in names}
+    without = rates["without"]
+    ratios = {f"{name} / without": rates[name] / without for name in ways if name != "without"}
     return {"without, submits/s": without, **ratios}
 
 

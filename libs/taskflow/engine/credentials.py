@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Self
 
 from msgspec import Struct
@@ -32,6 +33,7 @@ from taskflow.store.sessions import SessionHolder
 log = get_logger(__name__)
 
 KEY_PREFIX = "tfq"
+_KEY_START = KEY_PREFIX + "_"
 AGE_SECONDS_MAX = 4.0
 READ_SECONDS = 2.0
 IDLE_SECONDS = 60.0
@@ -88,10 +90,10 @@ class Credentials:
 
     async def caller(self, shown: str) -> Caller:
         """Who shows this key or access token. Raises Unauthenticated."""
-        if shown.startswith(KEY_PREFIX + "_"):
-            if not is_token(KEY_PREFIX, shown):
+        if shown.startswith(_KEY_START):
+            if (name := _hash_of(shown)) is None:
                 raise Unauthenticated("this is no API key of ours, or not the whole of it")
-            return await self._caller(digest(shown), _UNKNOWN_KEY)
+            return await self._caller(name, _UNKNOWN_KEY)
         claims = self._read(shown)
         caller = await self._caller(claims.session_id, _ENDED)
         if caller.user_id != claims.user_id:
@@ -182,6 +184,12 @@ class Credentials:
             await self._line.run(lambda conn: api_keys.note_used(conn, ids))
             for held in noted:
                 held.noted_at = moment
+
+
+@lru_cache(maxsize=4_096)
+def _hash_of(shown: str) -> bytes | None:
+    """What a key is known by; None if it is none."""
+    return digest(shown) if is_token(KEY_PREFIX, shown) else None
 
 
 def _is_to_note(held: _Held, moment: float) -> bool:

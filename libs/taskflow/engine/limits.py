@@ -60,9 +60,10 @@ class Taken(NamedTuple):
 
 
 class _Stock(Struct):
-    """What this api has of a limit. Times are monotonic."""
+    """What this api has of a limit. Times are monotonic. At `low` permits the next slice is asked for."""
 
     permits: int = 0
+    low: int = 0
     left: int = 0
     minute: int = 0
     reset_at: float = 0.0
@@ -130,7 +131,7 @@ class Limiter:
         stock.permits -= count
         stock.spent += count
         stock.used_at = moment
-        if stock.permits < stock.ahead(moment) // 2 and not stock.is_refilled:
+        if stock.permits < stock.low and not stock.is_refilled:
             with contextlib.suppress(Full):
                 self._needs.add_one(_Need(limit, 0))
                 stock.is_refilled = True
@@ -165,6 +166,7 @@ class Limiter:
 
     def _keep(self, stock: _Stock, loan: Loan) -> None:
         moment = time.monotonic()
+        stock.low = stock.ahead(moment) // 2
         stock.permits += loan.granted
         stock.left, stock.minute = loan.left, loan.minute
         stock.reset_at = moment + loan.reset_seconds

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 
 from msgspec import Struct
 
@@ -30,6 +31,8 @@ from taskflow.store.users import Login
 log = get_logger(__name__)
 
 REFRESH_PREFIX = "tfr"
+NOBODY = "nobody"
+"""The actor of a try to sign in with a name that no account has."""
 _WRONG = "the name or the password is wrong"
 _NOT_GOOD = "the refresh token is unknown, expired or used"
 
@@ -146,7 +149,7 @@ class SignIn:
 
     async def _verify(self, login: Login | None, name: str, password: str, by: By, network: str) -> None:
         """Raise unless it is the password of a live account. Known names and others go the same way, step by step."""
-        account = f"account:{login.id}" if login is not None else f"name:{name.lower()[:200]}"
+        account = f"account:{login.id}" if login is not None else f"name:{_unreadable(name)}"
         subjects = [account, f"address:{network}"]
         async with self._alone(account):
             async with self._database.connection() as conn:
@@ -161,7 +164,7 @@ class SignIn:
             verified = await self._passwords.verify(kept, password)
             async with self._database.transaction() as conn:
                 if not verified:
-                    await self._note_failure(conn, subjects, login, name, by)
+                    await self._note_failure(conn, subjects, login, by)
                 elif await lockouts.forgive(conn, account):
                     log.info("sign_in.forgiven", user_id=login.id if login else None)
         SIGN_INS.labels("succeeded" if verified else "failed").inc()
@@ -172,16 +175,14 @@ class SignIn:
             async with self._database.connection() as conn:
                 await users.set_password(conn, login.id, renewed)
 
-    async def _note_failure(
-        self, conn: Conn, subjects: list[str], login: Login | None, name: str, by: By
-    ) -> None:
+    async def _note_failure(self, conn: Conn, subjects: list[str], login: Login | None, by: By) -> None:
         rules = self._rules
         counts = await lockouts.note_failure(
             conn, subjects, failures_max=rules.failures_max, seconds=rules.lock_seconds
         )
         await audit_log.write_audit(
             conn,
-            _as(by, name[:200], login.id if login else None),
+            _as(by, login.name if login else NOBODY, login.id if login else None),
             "session.refused",
             login.id if login else None,
             {"failures": counts[subjects[0]]},
@@ -220,6 +221,11 @@ class SignIn:
     def _granted(self, user_id: str, session_id: str, refresh_token: str) -> Granted:
         access = self._tokens.issue(user_id, session_id)
         return Granted(access, refresh_token, "Bearer", self._tokens.seconds)
+
+
+def _unreadable(name: str) -> str:
+    """A name that nobody has may be a password in the wrong field: it is counted, and not kept."""
+    return sha256(name.lower().encode()).hexdigest()
 
 
 def _as(by: By, name: str, user_id: str | None) -> By:

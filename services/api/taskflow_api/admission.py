@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -54,7 +54,8 @@ class Admission:
                 await self._count(scope, self._limits.of_address(network_of(scope["state"]["address"])), 1)
             return LOCAL
         caller = await self.caller(scope)
-        await self.count(scope, caller, 1)
+        if limits := self._limits.of_caller(caller):
+            await self._count(scope, limits, 1)
         if not caller.may(operation.scope):
             raise Forbidden(f"needs the scope {operation.scope}, which these credentials do not have")
         return caller
@@ -74,7 +75,7 @@ class Admission:
         if limits := self._limits.of_caller(caller):
             await self._count(scope, limits, many)
 
-    async def _count(self, scope: HTTPScope, limits: list[Limit], many: int) -> None:
+    async def _count(self, scope: HTTPScope, limits: Sequence[Limit], many: int) -> None:
         if not limits or many < 1:
             return
         taken = await self._limiter.take(limits, many)

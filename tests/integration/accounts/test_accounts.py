@@ -261,6 +261,16 @@ def test_the_audit_log_tells_who_did_what_and_from_where(realm: Realm) -> None:
     assert realm.call("GET", "/api/v1/audit", key).status_code == 403
 
 
+def test_a_password_in_the_wrong_field_is_not_kept(realm: Realm) -> None:
+    secret = f"my secret {unique()}"
+    body = {"username": secret, "password": "x"}
+    assert httpx.post(f"{realm.url}/api/v1/auth/token", json=body).status_code == 401
+    for table in ("audit_events", "sign_in_failures"):
+        assert secret not in asyncio.run(_value(realm, f"SELECT string_agg(t::text, ' ') FROM {table} t"))
+    [event] = realm.call("GET", "/api/v1/audit?actor=nobody&limit=1", realm.admin).json()["items"]
+    assert event["action"] == "session.refused"
+
+
 async def _value(realm: Realm, sql: str, *arguments: Any) -> Any:
     conn = await asyncpg.connect(realm.database_url)
     try:
