@@ -31,6 +31,7 @@ from taskflow.store.users import Login
 log = get_logger(__name__)
 
 REFRESH_PREFIX = "tfr"
+LOCKOUT = "lockout"
 NOBODY = "nobody"
 """The actor of a try to sign in with a name that no account has."""
 _WRONG = "the name or the password is wrong"
@@ -189,7 +190,8 @@ class SignIn:
         )
         for subject in (one for one, count in counts.items() if count == rules.failures_max):
             kind = subject.partition(":")[0]
-            await audit_log.write_audit(conn, by, f"{kind}.locked", subject.partition(":")[2])
+            locked_by = _as(by, LOCKOUT, login.id if login and kind == "account" else None)
+            await audit_log.write_audit(conn, locked_by, f"{kind}.locked", subject.partition(":")[2])
             log.warning("sign_in.locked", kind=kind, address=by.address, seconds=rules.lock_seconds)
 
     @asynccontextmanager

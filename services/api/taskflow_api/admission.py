@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
-from taskflow.domain.account import LOCAL, Caller
+from taskflow.domain.account import LOCAL, Caller, Scope
 from taskflow.domain.errors import Forbidden, Unauthenticated
 from taskflow.engine.credentials import Credentials
 from taskflow.engine.limits import Limit, Limiter
@@ -17,16 +15,7 @@ from taskflow_api.limits import LimitRules, headers_of, refusal_of
 if TYPE_CHECKING:
     from litestar.types import HTTPScope
 
-    from taskflow_api.operation import Operation
-
 _EXPECTED = "expected Authorization: Bearer and an access token or API key, or X-API-Key"
-
-
-class AdmissionRules(Struct, frozen=True):
-    """Whether callers must sign in, and whether the metrics are open to all."""
-
-    auth_required: bool
-    metrics_open: bool
 
 
 class Admission:
@@ -36,28 +25,31 @@ class Admission:
         self,
         credentials: Credentials,
         limiter: Limiter,
-        rules: AdmissionRules,
         limits: LimitRules,
         *,
+        auth_required: bool,
         refuse_strangers: Callable[[HTTPScope], None],
     ) -> None:
         self._credentials = credentials
         self._limiter = limiter
-        self._rules = rules
+        self._auth_required = auth_required
         self._limits = limits
         self._refuse_strangers = refuse_strangers
 
-    async def admit(self, scope: HTTPScope, operation: Operation) -> Caller:
-        """The caller of an operation. Raises Unauthenticated, Forbidden or RateLimited."""
-        if operation.scope is None or (self._rules.metrics_open and operation.id == "readMetrics"):
-            if operation.signs_in:
+    async def admit(self, scope: HTTPScope, wanted: Scope | None, *, signs_in: bool = False) -> Caller:
+        """The caller of an operation that wants this scope; None: of one that is open, though `signs_in` may be limited.
+
+        Raises Unauthenticated, Forbidden or RateLimited.
+        """
+        if wanted is None:
+            if signs_in:
                 await self._count(scope, self._limits.of_address(network_of(scope["state"]["address"])), 1)
             return LOCAL
         caller = await self.caller(scope)
         if limits := self._limits.of_caller(caller):
             await self._count(scope, limits, 1)
-        if not caller.may(operation.scope):
-            raise Forbidden(f"needs the scope {operation.scope}, which these credentials do not have")
+        if not caller.may(wanted):
+            raise Forbidden(f"needs the scope {wanted}, which these credentials do not have")
         return caller
 
     async def caller(self, scope: HTTPScope) -> Caller:
@@ -65,7 +57,7 @@ class Admission:
         shown = shown_in(scope)
         if shown is not None:
             return await self._credentials.caller(shown)
-        if self._rules.auth_required:
+        if self._auth_required:
             raise Unauthenticated(f"credentials are missing; {_EXPECTED}")
         self._refuse_strangers(scope)
         return LOCAL

@@ -16,6 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from taskflow.bus.rights import Role
+from taskflow.domain.account import Scope
 from taskflow.domain.errors import BadHeader, NotFound, TaskflowError
 from taskflow.kit.logging import get_logger
 from taskflow.kit.tracing import tracing
@@ -47,7 +48,7 @@ def create_app(services: Services, settings: Settings, drain: Drain | None = Non
     drain = drain or Drain()
     app = Litestar(
         route_handlers=[
-            *(_route(operation, services, drain) for operation in OPERATIONS),
+            *(_route(operation, _wanted(operation, settings), services, drain) for operation in OPERATIONS),
             _page(openapi.PATH, openapi.document_reply()),
             *(_page(path, reply) for path, reply in docs_page.replies().items()),
         ],
@@ -89,10 +90,15 @@ def allowed_methods(path: str) -> list[str]:
     return sorted(methods | {"OPTIONS"}) if methods else []
 
 
-def _route(operation: Operation, services: Services, drain: Drain) -> HTTPRouteHandler:
+def _wanted(operation: Operation, settings: Settings) -> Scope | None:
+    """What credentials must allow for an operation, here."""
+    return None if settings.metrics_open and operation.id == "readMetrics" else operation.scope
+
+
+def _route(operation: Operation, wanted: Scope | None, services: Services, drain: Drain) -> HTTPRouteHandler:
     async def endpoint(request: Request[Any, Any, Any]) -> ASGIApp:
         try:
-            caller = await services.admission.admit(request.scope, operation)
+            caller = await services.admission.admit(request.scope, wanted, signs_in=operation.signs_in)
             call = Call(operation, request.scope, request.receive, services, drain, caller)
             return await operation.handle(call)
         except TaskflowError as error:

@@ -31,7 +31,7 @@ from taskflow.engine.waiting import Waiters
 from taskflow.kit.lifecycle import Guard
 from taskflow.kit.logging import get_logger
 from taskflow.store.connect import Database
-from taskflow_api.admission import Admission, AdmissionRules
+from taskflow_api.admission import Admission
 from taskflow_api.limits import LimitRules
 from taskflow_api.services import Services
 from taskflow_api.settings import Settings
@@ -135,7 +135,6 @@ async def _first_admin(database: Database, passwords: Passwords, username: str, 
 
 
 def _admission(settings: Settings, credentials: Credentials, limiter: Limiter) -> Admission:
-    rules = AdmissionRules(auth_required=settings.auth_required, metrics_open=settings.metrics_open)
     limits = LimitRules(
         per_key=settings.rate_limit_per_hour,
         per_user=settings.user_rate_limit_per_hour,
@@ -144,7 +143,7 @@ def _admission(settings: Settings, credentials: Credentials, limiter: Limiter) -
     return Admission(
         credentials,
         limiter,
-        rules,
         limits,
+        auth_required=settings.auth_required,
         refuse_strangers=lambda scope: refuse_foreign_pages(scope, settings),
     )

@@ -26,8 +26,9 @@ PASSWORD = "a phrase that is long"
 
 @pytest.fixture(scope="module")
 def open_url(realm: Realm, servers: real.Servers) -> Iterator[str]:
-    """An api of the realm at which anybody may register."""
-    with running_api(realm.database_url, servers.nats_url, **accounts.REQUIRED, REGISTRATION="open") as api:
+    """An api of the realm at which anybody may register, and see the metrics."""
+    settings = {**accounts.REQUIRED, "REGISTRATION": "open", "METRICS_OPEN": "true"}
+    with running_api(realm.database_url, servers.nats_url, **settings) as api:
         yield api.url
 
 
@@ -111,6 +112,14 @@ def test_a_name_is_taken_once(realm: Realm, open_url: str) -> None:
 def test_registration_is_closed_unless_it_is_opened(realm: Realm) -> None:
     told = registered(realm.url, email=f"{unique()}@example.org").json()
     assert (told["status"], told["code"]) == (403, "registration_closed")
+
+
+def test_metrics_want_a_key_unless_they_are_open(realm: Realm, open_url: str) -> None:
+    reads = accounts.make_key(realm.url, realm.ann.key, "read")["key"]
+    assert realm.call("GET", "/metrics").status_code == 401
+    for answer in (realm.call("GET", "/metrics", reads), httpx.get(f"{open_url}/metrics")):
+        assert answer.status_code == 200 and "taskflow_http_requests_total" in answer.text
+    assert httpx.get(f"{open_url}/api/v1/tasks").status_code == 401
 
 
 def test_a_key_allows_no_more_than_its_maker(realm: Realm) -> None:

@@ -57,6 +57,10 @@ def test_from_no_account_to_a_locked_out_admin_and_back(place: tuple[str, str]) 
     refresh = {"refresh_token": session["refresh_token"]}
     assert httpx.post(f"{url}/api/v1/auth/token/refresh", json=refresh).status_code == 401
     events = httpx.get(f"{url}/api/v1/audit", headers=headers).json()["items"]
+    locks = {event["action"]: event for event in events if event["actor"] == "lockout"}
+    assert (
+        locks["account.locked"]["user_id"] == told["user_id"] and locks["address.locked"]["user_id"] is None
+    )
     assert {"user.created", "account.locked", "address.locked", "user.password_reset"} <= {
         event["action"] for event in events
     }
