@@ -5,6 +5,7 @@ Skipped where no container engine answers that has the images.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -85,6 +86,12 @@ def naps(api: Callers, count: int, seconds: float) -> list[str]:
 def tries(api: Callers, ids: list[str]) -> list[dict[str, Any]]:
     """Every execution of these tasks."""
     return [execution for task_id in ids for execution in api.executions(task_id)]
+
+
+def profile_status(stack: Stack, credential: str) -> int:
+    """What one is answered who calls with this token or key."""
+    headers = {"Authorization": f"Bearer {credential}"}
+    return httpx.get(f"{stack.url}/api/v1/auth/profile", headers=headers, timeout=60).status_code
 
 
 def test_a_submitted_task_completes(api: Callers) -> None:
@@ -229,6 +236,45 @@ def test_another_up_changes_nothing(stack: Stack, api: Callers) -> None:
     assert stack.run("worker", "cat", "/run/taskflow/nats.nk") == keys
     wait_until_sync(lambda: len(stack.containers("worker")) == 1, "one worker is left", 60)
     assert api.wait(api.submit("echo", 1)["id"])["status"] == "completed"
+
+
+def test_admins_are_made_in_the_apis_container_alone(stack: Stack) -> None:
+    made = json.loads(
+        stack.run("api", "taskflow", "admin", "create", "--username", "boss", "--key", "--json")
+    )
+    assert profile_status(stack, made["api_key"]) == 200
+    command = ["taskflow", "admin", "create", "--username", "other"]
+    refused = subprocess.run(
+        ["docker", "exec", stack.containers("worker")[0], *command],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "is not installed" in refused.stderr
+
+
+def test_the_janitor_runs_in_the_schedulers_container(stack: Stack) -> None:
+    assert "nothing was changed" in stack.run("scheduler", "taskflow", "janitor", "--dry-run")
+
+
+def test_the_secret_key_is_changed_twice_and_then_stolen(stack: Stack, key: str) -> None:
+    """As docs/guides/containers.md tells to."""
+    current, previous = "/secrets/api/secret-key", "/secrets/api/secret-key-previous"
+    stack.set(SECRET_KEY_PREVIOUS_FILE="/run/taskflow/secret-key-previous")
+    tokens = [stack.token()]
+    for _ in range(2):
+        _change_secret_key(stack, "mv", current, previous)
+        tokens.append(stack.token())
+    assert [profile_status(stack, token) for token in tokens] == [401, 200, 200]
+    stack.set(SECRET_KEY_PREVIOUS_FILE="")
+    _change_secret_key(stack, "rm", "-f", current, previous)
+    assert [profile_status(stack, token) for token in (*tokens, stack.token())] == [401, 401, 401, 200]
+    assert profile_status(stack, key) == 200
+
+
+def _change_secret_key(stack: Stack, command: str, *arguments: str) -> None:
+    stack.compose("run", "--rm", "--no-deps", "--entrypoint", command, "secrets", *arguments)
+    stack.compose("run", "--rm", "--no-deps", "secrets")
+    stack.up("--no-deps", "--force-recreate", "api")
 
 
 def test_nothing_was_lost(stack: Stack) -> None:

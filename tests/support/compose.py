@@ -118,17 +118,25 @@ class Stack:
         """Run a command in a service's container."""
         return self.compose("exec", "-T", service, *command)
 
+    def set(self, **settings: str) -> None:
+        """What the commands that follow find in their environment, beside what they found before."""
+        self._settings |= settings
+
     def key(self) -> str:
         """A new API key of the admin that the api has made; it may do everything."""
-        password = self.run("api", "cat", "/run/taskflow/admin-password").strip()
-        with httpx.Client(base_url=f"{self.url}/api/v1", timeout=60) as http:
-            signed_in = http.post("/auth/token", json={"username": "admin", "password": password})
-            assert signed_in.status_code == 200, signed_in.text
-            bearer = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
-            scopes = ["submit", "read", "operate", "admin"]
-            made = http.post("/api-keys", json={"name": "test", "scopes": scopes}, headers=bearer)
-            assert made.status_code == 201, made.text
+        bearer = {"Authorization": f"Bearer {self.token()}"}
+        body = {"name": "test", "scopes": ["submit", "read", "operate", "admin"]}
+        made = httpx.post(f"{self.url}/api/v1/api-keys", json=body, headers=bearer, timeout=60)
+        assert made.status_code == 201, made.text
         return str(made.json()["key"])
+
+    def token(self) -> str:
+        """A new access token of the same admin."""
+        password = self.run("api", "cat", "/run/taskflow/admin-password").strip()
+        body = {"username": "admin", "password": password}
+        signed_in = httpx.post(f"{self.url}/api/v1/auth/token", json=body, timeout=60)
+        assert signed_in.status_code == 200, signed_in.text
+        return str(signed_in.json()["access_token"])
 
     def down(self) -> None:
         """Remove it with its data."""

@@ -84,6 +84,8 @@ def _explained(error: Exception) -> int:
 
     if isinstance(error, SettingsError):
         return _failed(str(error), EXIT_USAGE)
+    if isinstance(error, ModuleNotFoundError):  # images hold what their service needs
+        return _failed(f"{error.name} is not installed; pip install 'taskflow-platform[all]'", EXIT_USAGE)
     code = EXIT_UNREACHABLE if isinstance(error, Unavailable | ConnectionError) else 1
     return _failed(
         str(error) if isinstance(error, TaskflowError) else f"{type(error).__name__}: {error}", code

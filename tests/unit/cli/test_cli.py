@@ -46,6 +46,14 @@ def test_faults_are_one_line_on_stderr(
     assert "hush" not in done.stderr
 
 
+def test_what_a_command_lacks_is_named(tmp_path: Path) -> None:
+    """As in the images of services that do not need it."""
+    (tmp_path / "jwt.py").write_text("raise ModuleNotFoundError(\"No module named 'jwt'\", name='jwt')")
+    done = taskflow("admin", "create", PYTHONPATH=str(tmp_path))
+    said = "taskflow: jwt is not installed; pip install 'taskflow-platform[all]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
 def test_help_lists_the_commands() -> None:
     done = taskflow("--help")
     assert done.returncode == 0
