@@ -217,8 +217,9 @@ async def test_its_caller_may_be_cancelled(runner: Runner, claim: Claim, heard: 
 async def test_idle_children_go(heard: Heard, claim: Claim) -> None:
     registry = load_registry(SAMPLES)
     async with Runner(registry, imports=SAMPLES, slots=2, on_history=heard, idle_seconds=0.2) as runner:
-        await asyncio.gather(*(runner.run(claim("def.pid")) for _ in range(2)))
-        assert len(runner.child_pids) == 2
+        outcomes = await asyncio.gather(*(runner.run(claim("def.pid")) for _ in range(2)))
+        # Two at once have a child each; the first may be gone before the second, slow to start, has answered.
+        assert len({outcome.result for outcome in outcomes if isinstance(outcome, Succeeded)}) == 2
         await wait_until(lambda: not runner.child_pids, "the idle children have ended")
 
 
