@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 from msgspec import Struct
 
 from taskflow.domain.errors import Overloaded, Unavailable
+from taskflow.engine.stocks import Slice, Stock
 from taskflow.kit.batcher import Batcher, Full
 from taskflow.kit.logging import get_logger
 from taskflow.store import rate_limits
@@ -25,10 +26,8 @@ from taskflow.store.rate_limits import Ask, Loan
 
 log = get_logger(__name__)
 
-AHEAD_SECONDS = 0.25
-SHARE_OF_LEFT = 20
 UNUSED_SECONDS = 1.0
-"""After so long what is not used goes back, and what was refused is asked for again."""
+"""After so long what was not used goes back, and what was refused is asked for again."""
 SUBJECTS_MAX = 50_000
 WAITING_MAX = 20_000
 
@@ -59,37 +58,24 @@ class Taken(NamedTuple):
     refused_by: Limit | None = None
 
 
-class _Stock(Struct):
-    """What this api has of a limit. Times are monotonic. At `low` permits the next slice is asked for."""
+class _Need(Struct):
+    """So many for a caller who waits, unless it has gone; or 0: for those who will come."""
 
-    permits: int = 0
-    low: int = 0
-    left: int = 0
-    minute: int = 0
-    reset_at: float = 0.0
-    asked_at: float = 0.0
-    used_at: float = 0.0
-    spent: int = 0
-    dry_until: float = 0.0
-    is_refilled: bool = False
-
-    def ahead(self, moment: float) -> int:
-        """How many may be needed soon."""
-        seconds = max(moment - self.asked_at, 0.001)
-        return min(int(self.spent / seconds * AHEAD_SECONDS), self.left // SHARE_OF_LEFT)
-
-
-class _Need(NamedTuple):
     limit: Limit
     many: int
+    answer: asyncio.Future[bool] | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        return self.answer is not None and self.answer.cancelled()
 
 
 class Limiter:
     """Counts calls against limits. Enter it first; leaving gives back what was not used."""
 
     def __init__(self, database: Database) -> None:
-        self._line = Line(database, hot=False)
-        self._stocks: dict[str, _Stock] = {}
+        self._line = Line(database)
+        self._stocks: dict[str, Stock] = {}
         self._stocked = asyncio.Event()
         self._returning: asyncio.Task[None] | None = None
         self._needs: Batcher[_Need, bool] = Batcher(
@@ -114,14 +100,23 @@ class Limiter:
     async def take(self, limits: Sequence[Limit], count: int = 1) -> Taken:
         """Count so many against all of these limits, or against none of them if one has not enough."""
         moment = time.monotonic()
-        had: list[Limit] = []
-        for limit in limits:
-            if not self._has(limit, count, moment) and not await self._ask(limit, count):
-                for other in had:
-                    self._stock(other).permits += count
-                return self._refused(limits, limit, count)
-            had.append(limit)
+        had = 0
+        try:
+            for limit in limits:
+                if not self._has(limit, count, moment) and not await self._ask(limit, count):
+                    self._restore(limits[:had], count)
+                    return self._refused(limits, limit, count)
+                had += 1
+        except BaseException:  # PostgreSQL is away, or the caller is
+            self._restore(limits[:had], count)
+            raise
         return Taken(True, [self._standing(limit, moment) for limit in limits])
+
+    def _restore(self, limits: Sequence[Limit], count: int) -> None:
+        for limit in limits:
+            if (stock := self._stocks.get(limit.subject)) is not None:
+                stock.restore(count)
+                self._stocked.set()
 
     def _has(self, limit: Limit, count: int, moment: float) -> bool:
         """Take it of the stock, and see to the next slice."""
@@ -144,37 +139,64 @@ class Limiter:
         if is_dry or count > limit.per_hour:
             return False
         stock.used_at = time.monotonic()
+        need = _Need(limit, count)
         try:
-            return await self._needs.put(_Need(limit, count))
+            answer = need.answer = self._needs.put(need)
         except Full as error:
             raise Overloaded("too many calls wait for their limits", retry_after_seconds=1) from error
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not answer.cancelled() and answer.exception() is None and answer.result():
+                self._restore([limit], count)
+            raise
 
     async def _borrow(self, needs: list[_Need]) -> list[bool]:
         """Ask for what is needed of each subject and for what may be soon; who came first is served first."""
         moment = time.monotonic()
-        wanted: dict[str, Ask] = {}
-        for limit, many in needs:
-            stock, known = self._stock(limit), wanted.get(limit.subject)
-            so_far = known.wanted if known else stock.ahead(moment) - stock.permits
-            least = max(many - stock.permits, 0)
-            least = min(known.least, least) if known else least
-            wanted[limit.subject] = Ask(limit.subject, so_far + many, least, limit.per_hour)
-        loans = await self._line.run(lambda conn: rate_limits.borrow(conn, list(wanted.values())))
+        groups: dict[str, list[_Need]] = {}
+        for need in needs:
+            if not need.is_gone:
+                groups.setdefault(need.limit.subject, []).append(need)
+        held: dict[str, int] = {}
+        asks = [self._ask_of(group, moment, held) for group in groups.values()]
+        try:
+            loans = await self._line.run(lambda conn: rate_limits.borrow(conn, asks)) if asks else {}
+        finally:
+            for subject, permits in held.items():
+                self._known(subject).restore(permits)
+            self._stocked.set()
         for subject, loan in loans.items():
-            self._keep(self._stocks[subject], loan)
-        return [self._served(need) for need in needs]
+            self._keep(self._known(subject), loan)
+        return [not need.is_gone and self._served(need) for need in needs]
 
-    def _keep(self, stock: _Stock, loan: Loan) -> None:
+    def _ask_of(self, group: list[_Need], moment: float, held: dict[str, int]) -> Ask:
+        """Callers who wait hold what there is meanwhile: it may be a part of what they need."""
+        limit = group[0].limit
+        stock = self._known(limit.subject)
+        least = min((need.many for need in group if need.many), default=0)
+        wanted = stock.ahead(moment) + sum(need.many for need in group) - stock.permits
+        ask = Ask(limit.subject, wanted, max(least - stock.permits, 0), limit.per_hour)
+        if least:
+            held[limit.subject], stock.permits = stock.permits, 0
+        return ask
+
+    def _known(self, subject: str) -> Stock:
+        """It may have been forgotten while its callers waited."""
+        return self._stocks.setdefault(subject, Stock())
+
+    def _keep(self, stock: Stock, loan: Loan) -> None:
         moment = time.monotonic()
         stock.low = stock.ahead(moment) // 2
         stock.permits += loan.granted
         stock.left, stock.minute = loan.left, loan.minute
         stock.reset_at = moment + loan.reset_seconds
         stock.asked_at, stock.spent, stock.is_refilled = moment, 0, False
-        self._stocked.set()
+        if loan.granted:
+            stock.slices.append(Slice(loan.minute, loan.granted, moment))
 
     def _served(self, need: _Need) -> bool:
-        stock = self._stock(need.limit)
+        stock = self._known(need.limit.subject)
         if stock.permits < need.many:
             stock.dry_until = time.monotonic() + UNUSED_SECONDS
             return False
@@ -193,12 +215,12 @@ class Limiter:
         left = min(stock.left + stock.permits, limit.per_hour)
         return Standing(limit.name, limit.per_hour, left, max(stock.reset_at - moment, 0.0))
 
-    def _stock(self, limit: Limit) -> _Stock:
+    def _stock(self, limit: Limit) -> Stock:
         stock = self._stocks.get(limit.subject)
         if stock is None:
             if len(self._stocks) >= SUBJECTS_MAX:
                 self._forget()
-            stock = self._stocks[limit.subject] = _Stock(left=limit.per_hour)
+            stock = self._stocks[limit.subject] = Stock(left=limit.per_hour)
         return stock
 
     def _forget(self) -> None:
@@ -223,10 +245,9 @@ class Limiter:
         moment = time.monotonic()
         unspent = []
         for subject, stock in self._stocks.items():
-            if stock.permits and moment - stock.used_at >= unused_seconds:
-                unspent.append((subject, stock.minute, stock.permits))
-                stock.left += stock.permits
-                stock.permits = 0
+            if stock.slices:
+                gone = stock.give_up(moment - unused_seconds)
+                unspent += [(subject, one.minute, one.permits) for one in gone]
         if not any(stock.permits for stock in self._stocks.values()):
             self._stocked.clear()
         if unspent:

@@ -5,6 +5,7 @@ What was taken in this minute and the sixty before counts, so in no hour are mor
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -34,7 +35,8 @@ ADD_SUBJECTS = """-- store.rate_limits.add_subjects
 INSERT INTO rate_limits (subject) SELECT subject FROM unnest($1::text[]) AS g(subject) ON CONFLICT (subject) DO NOTHING"""
 
 # $1 subject text[] (sorted, each once)  $2 wanted  $3 least  $4 per hour
-# Who else borrows of a subject waits, and sees what was taken here.
+# Who else borrows of a subject waits, and sees what was taken here. A later minute may stand there already: the clock was
+# read before the wait, or has been set back.
 BORROW = """-- store.rate_limits.borrow
 WITH clock AS (
     SELECT e.seconds, floor(e.seconds / 60)::integer AS minute
@@ -44,21 +46,19 @@ WITH clock AS (
     FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS g(subject, wanted, least, per_hour)
     JOIN rate_limits r ON r.subject = g.subject ORDER BY r.subject FOR UPDATE OF r
 ), judged AS MATERIALIZED (
-    SELECT h.subject, k.minutes, k.counts, k.first, k.last, greatest(h.per_hour - k.used, 0) AS free,
+    SELECT h.subject, k.minutes, k.counts, k.first, k.here, greatest(h.per_hour - k.used, 0) AS free,
            CASE WHEN h.per_hour - k.used >= greatest(h.least, 0) THEN least(greatest(h.wanted, 0), h.per_hour - k.used)
                 ELSE 0 END
                AS granted
     FROM held h, clock c, LATERAL (
-        SELECT coalesce(array_agg(m ORDER BY m), '{}') AS minutes, coalesce(array_agg(n ORDER BY m), '{}') AS counts,
-               coalesce(sum(n), 0) AS used, min(m) AS first, max(m) AS last
+        SELECT coalesce(array_agg(m ORDER BY m) FILTER (WHERE m <> c.minute), '{}') AS minutes,
+               coalesce(array_agg(n ORDER BY m) FILTER (WHERE m <> c.minute), '{}') AS counts,
+               coalesce(sum(n) FILTER (WHERE m = c.minute), 0) AS here, coalesce(sum(n), 0) AS used, min(m) AS first
         FROM unnest(h.minutes, h.counts) AS u(m, n) WHERE m >= c.minute - 60 AND n > 0
     ) k
 ), taken AS (
     UPDATE rate_limits r
-    SET minutes = CASE WHEN j.last = c.minute THEN j.minutes ELSE j.minutes || c.minute END,
-        counts = CASE WHEN j.last = c.minute
-                      THEN j.counts[:cardinality(j.counts) - 1] || (j.counts[cardinality(j.counts)] + j.granted)::integer
-                      ELSE j.counts || j.granted::integer END
+    SET minutes = j.minutes || c.minute, counts = j.counts || (j.here + j.granted)::integer
     FROM judged j, clock c WHERE r.subject = j.subject AND j.granted > 0
 )
 SELECT j.subject, j.granted, j.free - j.granted AS left, c.minute,
@@ -77,9 +77,7 @@ SET counts = ARRAY(SELECT CASE WHEN u.m = h.minute THEN greatest(u.n - h.n, 0) E
                    FROM unnest(h.minutes, h.counts) WITH ORDINALITY AS u(m, n, place) ORDER BY u.place)
 FROM held h WHERE r.subject = h.subject"""
 
-LIMIT_IS_OLD = (
-    "coalesce(minutes[cardinality(minutes)], 0) < floor(extract(epoch FROM clock_timestamp()) / 60) - 61"
-)
+LIMIT_IS_OLD = "floor(extract(epoch FROM clock_timestamp()) / 60) - 61 > ALL(minutes)"
 
 # $1 limit
 PRUNE_LIMITS = f"""-- store.rate_limits.prune_limits
@@ -104,9 +102,13 @@ async def borrow(conn: Conn, asks: Sequence[Ask]) -> dict[str, Loan]:
 
 
 async def give_back(conn: Conn, unspent: Sequence[tuple[str, int, int]]) -> None:
-    """What was borrowed in a minute and not used: (subject, minute, how many)."""
-    rows = sorted(unspent)
-    await conn.execute(GIVE_BACK, *(list(column) for column in zip(*rows, strict=True)))
+    """What was borrowed in a minute and not used: (subject, minute, how many). A statement a minute: mostly one."""
+    minutes: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for subject, minute, count in unspent:
+        minutes[minute][subject] += count
+    for minute, counts in sorted(minutes.items()):
+        rows = sorted((subject, minute, count) for subject, count in counts.items())
+        await conn.execute(GIVE_BACK, *(list(column) for column in zip(*rows, strict=True)))
 
 
 async def prune_limits(conn: Conn, limit: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 TASKS = 100_000
+LIMITS = 20_000
 WORKERS = 5
 
 # Of a hundred tasks 87 are completed, two failed, one was cancelled, six wait, one runs, two are scheduled, one is to be
@@ -52,6 +53,11 @@ _EVENTS = """
 INSERT INTO task_events (task_id, at, seq, kind, status) SELECT id, now(), 3, 'task', status FROM tasks
 WHERE status = 'cancelled'"""
 
+_LIMITS = """
+INSERT INTO rate_limits (subject, minutes, counts)
+SELECT 'key:' || i, ARRAY(SELECT minute - 59 + k FROM generate_series(0, 59) k), array_fill(1, ARRAY[60])
+FROM generate_series(1, $1::integer) AS i, (SELECT floor(extract(epoch FROM now()) / 60)::integer) AS now(minute)"""
+
 
 async def fill(conn: asyncpg.Connection, workers: list[str], tasks: int = TASKS) -> None:
     """So many tasks and what belongs to them; what runs or has run did so on these workers, who are registered."""
@@ -59,4 +65,5 @@ async def fill(conn: asyncpg.Connection, workers: list[str], tasks: int = TASKS)
     await conn.execute(_TASKS.replace("$1", str(tasks)))
     for statement in (_EXECUTIONS, _LETTERS, _LINES, _EVENTS):
         await conn.execute(statement)
+    await conn.execute(_LIMITS, LIMITS)
     assert await conn.fetchval("SELECT count(*) FROM tasks") == tasks

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 from tests.contract.store import world
-from tests.contract.store.filling import WORKERS, fill
+from tests.contract.store.filling import LIMITS, WORKERS, fill
 from tests.contract.store.plans import analyse, buffers, leave_unanalysed, plan, prepare
 from tests.contract.store.statements import STATEMENTS
 from tests.support import servers as real
@@ -59,10 +59,18 @@ def _asked(worker: str, queued: list[str], running: list[str], letters: list[str
         ),
         "store.dead_letters.read_letters": Asked(f"{buried}, true, NULL", 2_500),
         "store.workers.beat": Asked(f"{me}, 15, 200", 900),
+        "store.rate_limits.borrow": Asked(_limited("5", "1", "1000"), 2_000),
+        "store.rate_limits.give_back": Asked(_limited("1", "1"), 2_000),
     }
 
 
 _VERSIONS = "'{" + ",".join(["2"] * ROWS) + "}'"
+
+
+def _limited(*numbers: str) -> str:
+    """Subjects of limits, from all over the table, and the same numbers for each."""
+    subjects = "'{" + ",".join(f"key:{(number + 1) * LIMITS // ROWS}" for number in range(ROWS)) + "}'"
+    return ", ".join([subjects, *(f"array_fill({number}, ARRAY[{ROWS}])" for number in numbers)])
 
 
 def _many(kind: str, value: str | None = None) -> str:

@@ -105,3 +105,29 @@ async def test_old_subjects_are_forgotten(conn: asyncpg.Connection) -> None:
     await grow_old(conn, 63)
     assert [await prune_limits(conn, 10), await prune_limits(conn, 10)] == [1, 0]
     assert [row["subject"] for row in await conn.fetch("SELECT subject FROM rate_limits")] == ["young"]
+
+
+async def test_a_clock_that_was_set_back_makes_no_bucket_twice(conn: asyncpg.Connection) -> None:
+    """So it also is when a statement waited for its row while the minute changed."""
+    loan = await granted(conn, 4)
+    await grow_old(conn, -2)
+    for _ in range(3):
+        loan = await granted(conn, 1)
+    minutes = await conn.fetchval("SELECT minutes FROM rate_limits")
+    assert len(minutes) == len(set(minutes)) == 2
+    await give_back(conn, [("s", loan.minute, 2)])
+    assert (await granted(conn, 10)).granted == 5  # ten, less four, less three, and two came back
+    await grow_old(conn, 63)
+    assert await prune_limits(conn, 10) == 0
+
+
+async def test_permits_go_back_to_the_minutes_they_were_granted_in(conn: asyncpg.Connection) -> None:
+    await granted(conn, 6)
+    await grow_old(conn, 1)
+    loan = await granted(conn, 4)
+    await give_back(
+        conn,
+        [("s", loan.minute, 1), ("s", loan.minute - 1, 2), ("s", loan.minute, 1), ("s", loan.minute - 5, 3)],
+    )
+    row = await conn.fetchrow("SELECT minutes, counts FROM rate_limits")
+    assert dict(zip(row["minutes"], row["counts"], strict=True)) == {loan.minute - 1: 4, loan.minute: 2}
