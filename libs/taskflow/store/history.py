@@ -90,11 +90,11 @@ ORDER BY number"""
 
 # $1 task id  $2 after seq  $3 limit
 READ_LOGS = """-- store.history.read_logs
-SELECT seq, at, number, level, message FROM task_logs WHERE task_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"""
+SELECT seq, at, number, level, message FROM task_logs WHERE task_id = $1 AND seq > $2::bigint ORDER BY seq LIMIT $3"""
 
 # $1 task id  $2 after seq  $3 limit
 READ_EVENTS = """-- store.history.read_events
-SELECT seq, at, kind, status, data FROM task_events WHERE task_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"""
+SELECT seq, at, kind, status, data FROM task_events WHERE task_id = $1 AND seq > $2::bigint ORDER BY seq LIMIT $3"""
 
 # $1 task id  $2 owner id; null: anybody's
 READ_LIVE = """-- store.history.read_live

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 from tests.integration.api.test_bad_input import check_problem
 from tests.integration.api.test_tasks import TASKS, submit
 from tests.support.apis import Api, end
@@ -50,6 +51,18 @@ def test_a_stream_tells_what_was_follows_and_ends(http: httpx.Client) -> None:
         "GET", f"{path}/events", headers={**EVENT_STREAM, "last-event-id": first["id"]}
     ) as answer:
         assert [frame["event"] for frame in frames(answer)] == ["task", "end"]
+
+
+@pytest.mark.parametrize("far", ["3000000000", str(2**53), "9999999999999999"])
+def test_an_id_that_no_event_will_ever_have_is_answered(http: httpx.Client, far: str) -> None:
+    """A task's events are numbered by 32 bits; what a reader says is not."""
+    path = f"{TASKS}/{submit(http)['id']}"
+    assert http.get(f"{path}/events", headers={"last-event-id": far}).json()["items"] == []
+    if int(far) <= 2**53:
+        assert http.get(f"{path}/events?last_event_id={far}").json()["items"] == []
+    http.post(f"{path}/cancel")
+    answer = http.get(f"{path}/events", headers={**EVENT_STREAM, "last-event-id": far})
+    assert answer.status_code == 204
 
 
 def test_a_new_life_goes_on_where_the_reader_was(http: httpx.Client) -> None:
