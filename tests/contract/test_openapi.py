@@ -15,6 +15,7 @@ from tests.support import accounts
 from tests.support.systems import System, running_system
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+HOOKS = Path(accounts.__file__).with_name("schemathesis_hooks.py")
 
 
 def test_every_reference_leads_somewhere(http: httpx.Client) -> None:
@@ -63,10 +64,21 @@ def test_the_api_keeps_to_its_document(system: System, tmp_path: Path) -> None:
         timeout=240,
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "TASKFLOW_API_KEY": system.http.headers["authorization"].removeprefix("Bearer ")},
+        env={**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS), **_caller(system)},
     )
     assert done.returncode == 0, f"{done.stdout[-20_000:]}\n{done.stderr[-2_000:]}\n{system.log()[-5_000:]}"
     print(done.stdout[-3_000:])
+
+
+def _caller(system: System) -> dict[str, str]:
+    """The key that is called with, and whose it is."""
+    keys = system.http.get("/api/v1/api-keys").json()["items"]
+    assert len(keys) == 1
+    return {
+        "TASKFLOW_API_KEY": system.http.headers["authorization"].removeprefix("Bearer "),
+        "TASKFLOW_KEY_ID": keys[0]["id"],
+        "TASKFLOW_USER_ID": keys[0]["user_id"],
+    }
 
 
 def _references(value: object) -> list[str]:
