@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -11,6 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import msgspec
 
 from taskflow.domain.errors import BadCursor
+from taskflow.kit.ids import is_id
 from taskflow_api.queries import Parameter, whole
 from taskflow_api.replies import Reply, answer
 
@@ -19,6 +21,7 @@ LIMIT = whole("limit", 1, LIMIT_MAX, 100, "How many items a page holds at most")
 _CURSOR_CHARS_MAX = 1000
 _DIGEST_BYTES = 12
 _VERSION = b"1"
+_NUMBER = re.compile("[0-9]{1,16}")
 
 Item = TypeVar("Item")
 
@@ -61,6 +64,22 @@ def decode_cursor(bound: bytes, cursor: str | None) -> str | None:
             "the cursor is not of this list with these filters; expected next_cursor of the page before"
         )
     return last
+
+
+def decode_id(bound: bytes, cursor: str | None) -> str | None:
+    """The id a cursor names; as `decode_cursor`. The digest has no secret in it: anybody can make a cursor."""
+    last = decode_cursor(bound, cursor)
+    if last is not None and not is_id(last):
+        raise BadCursor("the cursor names no id; expected next_cursor of the page before")
+    return last
+
+
+def decode_number(bound: bytes, cursor: str | None) -> int:
+    """The number a cursor names, 0 without one; as `decode_id`."""
+    last = decode_cursor(bound, cursor) or "0"
+    if _NUMBER.fullmatch(last) is None:
+        raise BadCursor("the cursor names no number; expected next_cursor of the page before")
+    return int(last)
 
 
 def _digest(bound: bytes, last: str) -> bytes:

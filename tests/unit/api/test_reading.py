@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskflow.domain.errors import BadCursor, Invalid, UnknownField
-from taskflow_api.cursors import PAGING, bind, decode_cursor, encode_cursor, slice_after
+from taskflow_api.cursors import (
+    PAGING,
+    bind,
+    decode_cursor,
+    decode_id,
+    decode_number,
+    encode_cursor,
+    slice_after,
+)
 from taskflow_api.fingerprint import request_hash
 from taskflow_api.names import QUERY_SYNONYMS, SUBMIT_SYNONYMS, nearest
 from taskflow_api.queries import one_of, parts_of, read_query, seconds, time_of
@@ -93,6 +101,18 @@ def test_a_cursor_is_good_for_its_list_alone(name: str, filters: str, last: str)
 def test_other_texts_are_no_cursors(text: str) -> None:
     with pytest.raises(BadCursor):
         decode_cursor(bind("list"), text)
+
+
+@pytest.mark.parametrize("last", ["", "7", "abc", "\0", "1" * 40, "١", "-1", "1.0"])
+def test_a_cursor_made_by_hand_names_an_id_or_a_number(last: str) -> None:
+    cursor = encode_cursor(bind("list"), last)
+    with pytest.raises(BadCursor):
+        decode_id(bind("list"), cursor)
+    if last in ("", "7"):
+        assert decode_number(bind("list"), cursor) == int(last or 0)
+        return
+    with pytest.raises(BadCursor):
+        decode_number(bind("list"), cursor)
 
 
 def test_slices_go_on_after_a_row() -> None:

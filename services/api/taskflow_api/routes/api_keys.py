@@ -13,7 +13,7 @@ from taskflow.domain.errors import Invalid, Problem
 from taskflow.engine.api_keys import MadeKey
 from taskflow.kit.clock import now
 from taskflow_api.bodies import reason_of
-from taskflow_api.cursors import PAGING, bind, decode_cursor, encode_cursor, page
+from taskflow_api.cursors import PAGING, bind, decode_id, encode_cursor, page
 from taskflow_api.fields import read_fields
 from taskflow_api.operation import Answer, Body, Call, Operation
 from taskflow_api.problems import refusal
@@ -80,7 +80,7 @@ async def list_keys(call: Call) -> ASGIApp:
     owner, user_id = call.caller.sees, call.query["user_id"]
     bound = bind(call.operation.id, owner, user_id)
     limit = call.query["limit"]
-    before = decode_cursor(bound, call.query["cursor"])
+    before = decode_id(bound, call.query["cursor"])
     rows = await call.services.api_keys.keys(owner, limit + 1, before, user_id)
     following = encode_cursor(bound, rows[limit - 1].id) if len(rows) > limit else None
     return page(call.operation.path, call.scope["query_string"], rows[:limit], following)

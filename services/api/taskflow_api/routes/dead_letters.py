@@ -11,7 +11,7 @@ from taskflow.domain.errors import NotFound, TaskflowError
 from taskflow.domain.filters import LetterFilters
 from taskflow.kit.logging import get_logger
 from taskflow_api.bodies import reason_of, replay_of
-from taskflow_api.cursors import LIMIT, PAGING, bind, decode_cursor, encode_cursor, page
+from taskflow_api.cursors import LIMIT, PAGING, bind, decode_id, encode_cursor, page
 from taskflow_api.operation import Answer, Body, Call, Operation
 from taskflow_api.problems import problem
 from taskflow_api.queries import Values, one_of, text_of
@@ -58,7 +58,7 @@ async def list_letters(call: Call) -> ASGIApp:
     filters = letter_filters(call.query, call.caller.sees)
     bound = bind(call.operation.id, filters)
     limit = call.query["limit"]
-    before = decode_cursor(bound, call.query["cursor"])
+    before = decode_id(bound, call.query["cursor"])
     letters = await call.services.reader.dead_letters(filters, limit + 1, before)
     items = [list_item(one) for one in letters[:limit]]
     following = encode_cursor(bound, letters[limit - 1].id) if len(letters) > limit else None

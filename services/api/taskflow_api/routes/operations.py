@@ -13,7 +13,7 @@ from taskflow.domain.task import Lane, Task
 from taskflow.domain.transitions import LIVE, REPLAYABLE, Status
 from taskflow_api.bodies import reason_of
 from taskflow_api.bulk import body_schema, read_bulk
-from taskflow_api.cursors import PAGING, bind, decode_cursor, encode_cursor, page
+from taskflow_api.cursors import PAGING, bind, decode_id, encode_cursor, page
 from taskflow_api.operation import Answer, Body, Call, Operation
 from taskflow_api.queries import Parameter, Values, one_of, text_of
 from taskflow_api.replies import answer
@@ -116,7 +116,7 @@ async def list_operations(call: Call) -> ASGIApp:
     bound = bind(call.operation.id, statuses)
     limit = call.query["limit"]
     rows = await call.services.operations.operations(
-        statuses, limit + 1, decode_cursor(bound, call.query["cursor"]), call.caller.sees
+        statuses, limit + 1, decode_id(bound, call.query["cursor"]), call.caller.sees
     )
     following = encode_cursor(bound, rows[limit - 1].id) if len(rows) > limit else None
     return page(call.operation.path, call.scope["query_string"], rows[:limit], following)
@@ -150,7 +150,7 @@ async def list_audit(call: Call) -> ASGIApp:
     )
     bound = bind(call.operation.id, filters)
     limit = query["limit"]
-    rows = await call.services.operations.audit(filters, limit + 1, decode_cursor(bound, query["cursor"]))
+    rows = await call.services.operations.audit(filters, limit + 1, decode_id(bound, query["cursor"]))
     following = encode_cursor(bound, rows[limit - 1].id) if len(rows) > limit else None
     return page(call.operation.path, call.scope["query_string"], rows[:limit], following)
 

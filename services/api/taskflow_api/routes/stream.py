@@ -14,7 +14,7 @@ from taskflow.domain.errors import BadHeader, NotFound, TaskflowError
 from taskflow.domain.task import TaskEvent
 from taskflow.domain.transitions import TERMINAL
 from taskflow.kit.logging import get_logger
-from taskflow_api.cursors import LIMIT_MAX, PAGING, bind, decode_cursor, encode_cursor, page
+from taskflow_api.cursors import LIMIT_MAX, PAGING, bind, decode_number, encode_cursor, page
 from taskflow_api.operation import Answer, Call, Operation
 from taskflow_api.problems import problem
 from taskflow_api.queries import Parameter, whole
@@ -45,7 +45,7 @@ async def events(call: Call) -> ASGIApp:
     if EVENT_STREAM in accept.lower():
         return await _stream(call)
     bound = bind(call.operation.id, call.path["task_id"])
-    after = max(int(decode_cursor(bound, call.query["cursor"]) or 0), _resume_point(call))
+    after = max(decode_number(bound, call.query["cursor"]), _resume_point(call))
     limit = call.query["limit"]
     rows = await call.services.reader.events(call.path["task_id"], after, call.caller.sees)
     if rows is None:

@@ -11,7 +11,16 @@ from taskflow.domain.filters import TaskFilters
 from taskflow.domain.task import LANE_NAMES, Lane, Task
 from taskflow.domain.transitions import Status
 from taskflow_api.bodies import refuse_body
-from taskflow_api.cursors import PAGING, bind, decode_cursor, encode_cursor, page, slice_after
+from taskflow_api.cursors import (
+    PAGING,
+    bind,
+    decode_cursor,
+    decode_id,
+    decode_number,
+    encode_cursor,
+    page,
+    slice_after,
+)
 from taskflow_api.operation import Answer, Call, Operation
 from taskflow_api.queries import matching, one_of, parts_of, text_of, time_of
 from taskflow_api.replies import answer
@@ -60,7 +69,7 @@ async def list_tasks(call: Call) -> ASGIApp:
     tasks = await call.services.reader.tasks(
         filters,
         limit + 1,
-        decode_cursor(bound, query["cursor"]),
+        decode_id(bound, query["cursor"]),
         include_payload="payload" in include,
         include_result="result" in include,
     )
@@ -100,7 +109,7 @@ async def list_executions(call: Call) -> ASGIApp:
 async def list_logs(call: Call) -> ASGIApp:
     """Oldest first."""
     bound = bind(call.operation.id, call.path["task_id"])
-    after = int(decode_cursor(bound, call.query["cursor"]) or 0)
+    after = decode_number(bound, call.query["cursor"])
     limit = call.query["limit"]
     rows = _found(
         call, await call.services.reader.logs(call.path["task_id"], after, limit + 1, call.caller.sees)

@@ -11,7 +11,7 @@ from taskflow.domain.errors import Invalid, Problem
 from taskflow.engine.accounts import NewAccount
 from taskflow_api.account_bodies import NewUser, Registration, UserChange
 from taskflow_api.bodies import reason_of, refuse_body
-from taskflow_api.cursors import PAGING, bind, decode_cursor, encode_cursor, page
+from taskflow_api.cursors import PAGING, bind, decode_id, encode_cursor, page
 from taskflow_api.fields import read_fields
 from taskflow_api.operation import Answer, Body, Call, Operation
 from taskflow_api.problems import refusal
@@ -30,7 +30,7 @@ async def list_users(call: Call) -> ASGIApp:
     role, name = call.query["role"], call.query["name"]
     bound = bind(call.operation.id, role, name)
     limit = call.query["limit"]
-    before = decode_cursor(bound, call.query["cursor"])
+    before = decode_id(bound, call.query["cursor"])
     rows = await call.services.users.users(limit + 1, before, role, name)
     following = encode_cursor(bound, rows[limit - 1].id) if len(rows) > limit else None
     return page(call.operation.path, call.scope["query_string"], rows[:limit], following)
