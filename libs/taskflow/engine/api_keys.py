@@ -16,7 +16,7 @@ from taskflow.store import api_keys, audit_log
 from taskflow.store.connect import Conn, Database
 
 KEYS_MAX = 100
-"""Good keys of one account."""
+"""Good keys of one account. Those that are being replaced may be as many again."""
 
 
 class MadeKey(Struct, frozen=True):
@@ -58,11 +58,16 @@ class ApiKeys:
             return _found(await api_keys.read_key(conn, key_id, owner), key_id)
 
     async def replace(self, caller: Caller, key_id: str, overlap_seconds: float, by: By) -> MadeKey:
-        """A new key like this one of the caller's, which goes on for so long. Raises Stale if it has ended already."""
+        """A new key like this one of the caller's, which goes on for so long. Raises Stale if it has ended already.
+
+        As any that is made with a key, the new one ends no later than the key that asks for it.
+        """
         async with self._database.transaction() as conn:
             old = _found(await api_keys.hold_key(conn, key_id, caller.user_id), key_id)
             _refuse_more_than_own(caller, old.scopes)
-            expires_at = _moment(old.expires_at)
+            expires_at = await _no_later(conn, caller, _moment(old.expires_at))
+            if await api_keys.count_keys(conn, caller.user_id) >= 2 * KEYS_MAX:
+                raise Forbidden(f"this account has {2 * KEYS_MAX} keys with those replaced; revoke one first")
             made, key = await make_key(conn, old.user_id, old.name, old.scopes, expires_at, by)
             if await api_keys.replace_key(conn, key_id, made.id, overlap_seconds) is None:
                 raise Stale(f"key {key_id} is {old.status}", current_status=old.status)

@@ -136,6 +136,18 @@ def test_a_key_made_with_a_key_ends_with_it(realm: Realm) -> None:
     short = accounts.make_key(realm.url, realm.ann.key, "operate", expires_at=soon)
     made = realm.call("POST", KEYS, short["key"], json={"scopes": ["operate"]}).json()
     assert made["expires_at"] == short["expires_at"]
+    lasting = accounts.make_key(realm.url, realm.ann.key, "operate")
+    replaced = realm.call("POST", f"{KEYS}/{lasting['id']}/rotate", short["key"]).json()
+    assert replaced["expires_at"] == short["expires_at"]
+
+
+def test_keys_that_are_being_replaced_are_counted(realm: Realm) -> None:
+    user = accounts.make_user(realm.url, realm.admin, username="collector", password="a long one of the collector")
+    key_id = realm.call("GET", KEYS, user["api_key"]).json()["items"][0]["id"]
+    for _ in range(199):
+        key_id = realm.call("POST", f"{KEYS}/{key_id}/rotate", user["api_key"]).json()["id"]
+    full = realm.call("POST", f"{KEYS}/{key_id}/rotate", user["api_key"])
+    assert (full.status_code, full.json()["code"]) == (403, "forbidden"), full.text
 
 
 def test_a_key_ends_by_itself(realm: Realm) -> None:
