@@ -64,13 +64,16 @@ SET_NAMES = f"""-- store.users.set_names
 UPDATE users SET username = coalesce($2, username), email = coalesce($3, email)
 WHERE id = $1 AND deleted_at IS NULL RETURNING {_COLUMNS}"""
 
-# $1 id  $2 password hash
+# $1 id  $2 password hash  $3 the hash it must have still, or null
 SET_PASSWORD = """-- store.users.set_password
-UPDATE users SET password_hash = $2 WHERE id = $1"""
+UPDATE users SET password_hash = $2 WHERE id = $1 AND ($3::text IS NULL OR password_hash = $3) RETURNING id"""
 
-# $1 id
+# $1 id  $2 the hash that was verified
+# Verifying takes a while. The row is held from here on: who changes the password, or disables the account, ends what
+# was opened before, and nothing is opened after.
 SIGNED_IN = """-- store.users.signed_in
-UPDATE users SET signed_in_at = clock_timestamp() WHERE id = $1"""
+UPDATE users SET signed_in_at = clock_timestamp()
+WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL AND deleted_at IS NULL RETURNING id"""
 
 # $1 id  $2 role or null  $3 disabled or null
 SET_RIGHTS = f"""-- store.users.set_rights
@@ -138,14 +141,14 @@ async def set_names(conn: Conn, user_id: str, username: str | None, email: str |
     return _user(row) if row else None
 
 
-async def set_password(conn: Conn, user_id: str, password_hash: str) -> None:
-    """Give an account another password."""
-    await conn.execute(SET_PASSWORD, user_id, password_hash)
+async def set_password(conn: Conn, user_id: str, password_hash: str, was: str | None = None) -> bool:
+    """Give an account another password, if it still has the one whose hash is `was`; whether it had."""
+    return bool(await conn.fetchval(SET_PASSWORD, user_id, password_hash, was))
 
 
-async def signed_in(conn: Conn, user_id: str) -> None:
-    """Note that somebody signed in."""
-    await conn.execute(SIGNED_IN, user_id)
+async def signed_in(conn: Conn, user_id: str, password_hash: str) -> bool:
+    """Note that somebody signed in with this password; False if it is not the account's any more, or nobody's."""
+    return bool(await conn.fetchval(SIGNED_IN, user_id, password_hash))
 
 
 async def set_rights(conn: Conn, user_id: str, role: Role | None, disabled: bool | None) -> User | None:

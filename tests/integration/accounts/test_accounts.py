@@ -142,7 +142,9 @@ def test_a_key_made_with_a_key_ends_with_it(realm: Realm) -> None:
 
 
 def test_keys_that_are_being_replaced_are_counted(realm: Realm) -> None:
-    user = accounts.make_user(realm.url, realm.admin, username="collector", password="a long one of the collector")
+    user = accounts.make_user(
+        realm.url, realm.admin, username="collector", password="a long one of the collector"
+    )
     key_id = realm.call("GET", KEYS, user["api_key"]).json()["items"][0]["id"]
     for _ in range(199):
         key_id = realm.call("POST", f"{KEYS}/{key_id}/rotate", user["api_key"]).json()["id"]

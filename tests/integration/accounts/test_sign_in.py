@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -16,7 +17,7 @@ from tests.integration.accounts.conftest import Realm
 from tests.support import accounts
 from tests.support import servers as real
 from tests.support.apis import running_api
-from tests.support.waiting import wait_until_sync
+from tests.support.waiting import wait_until, wait_until_sync
 
 PROFILE = "/api/v1/auth/profile"
 TOKEN = "/api/v1/auth/token"
@@ -154,6 +155,40 @@ def test_another_password_ends_the_other_sessions(realm: Realm) -> None:
     assert refreshed(realm, there["refresh_token"]).status_code == 401
     assert tried(realm.url, name, PASSWORD).status_code == 401
     assert tried(realm.url, name, new).status_code == 200
+
+
+@pytest.mark.parametrize("change", ["password_hash = 'another'", "disabled_at = now()"])
+async def test_a_password_changed_while_it_is_verified_opens_nothing(realm: Realm, change: str) -> None:
+    name = new_user(realm)
+    async with changing(realm, name, change):
+        trying = asyncio.create_task(asyncio.to_thread(tried, realm.url, name, PASSWORD))
+    answer = await trying
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+
+
+async def test_of_two_who_change_a_password_at_once_the_second_has_to_know_the_new_one(realm: Realm) -> None:
+    name = new_user(realm)
+    token = tokens(realm, name)["access_token"]
+    body = {"old_password": PASSWORD, "new_password": "nobody guesses that one either"}
+    async with changing(realm, name, "password_hash = 'another'"):
+        path = "/api/v1/auth/change-password"
+        trying = asyncio.create_task(asyncio.to_thread(realm.call, "POST", path, token, json=body))
+    answer = (await trying).json()
+    assert (answer["status"], answer["errors"][0]["pointer"]) == (422, "/old_password")
+
+
+@asynccontextmanager
+async def changing(realm: Realm, name: str, change: str) -> AsyncIterator[None]:
+    """An account is being changed: committed once somebody who has read it before waits for that."""
+    conn = await asyncpg.connect(realm.database_url)
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid IS NOT NULL"
+    try:
+        async with conn.transaction():
+            assert await conn.execute(f"UPDATE users SET {change} WHERE username = $1", name) == "UPDATE 1"
+            yield
+            await wait_until(lambda: conn.fetchval(waiting), "somebody waits for the row", 15)
+    finally:
+        await conn.close()
 
 
 def test_verify_tells_whose_it_is(realm: Realm) -> None:
