@@ -62,7 +62,7 @@ class ApiKeys:
         async with self._database.transaction() as conn:
             old = _found(await api_keys.hold_key(conn, key_id, caller.user_id), key_id)
             _refuse_more_than_own(caller, old.scopes)
-            expires_at = _moment(old.expires_at)
+            expires_at = await _no_later(conn, caller, _moment(old.expires_at))
             made, key = await make_key(conn, old.user_id, old.name, old.scopes, expires_at, by)
             if await api_keys.replace_key(conn, key_id, made.id, overlap_seconds) is None:
                 raise Stale(f"key {key_id} is {old.status}", current_status=old.status)

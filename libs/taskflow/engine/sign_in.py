@@ -18,7 +18,7 @@ from msgspec import Struct
 from taskflow.domain.account import By, Caller
 from taskflow.domain.errors import AccountLocked, Invalid, Problem, Unauthenticated
 from taskflow.engine.credentials import Credentials
-from taskflow.engine.passwords import Passwords, fault_of
+from taskflow.engine.passwords import Passwords
 from taskflow.engine.tokens import Tokens
 from taskflow.kit.ids import new_id
 from taskflow.kit.logging import get_logger
@@ -84,12 +84,13 @@ class SignIn:
         """Open a session. `network` is what tries of an address are counted by."""
         async with self._database.connection() as conn:
             login = await users.find_login(conn, name)
-        await self._verify(login, name, password, by, network)
+        kept = await self._verify(login, name, password, by, network)
         assert login is not None
         session_id = new_id()
         async with self._database.transaction() as conn:
+            if not await users.signed_in(conn, login.id, kept):  # changed, or shut out, while it was verified
+                raise Unauthenticated(_WRONG)
             token = await self._open(conn, session_id, login.id, by.address)
-            await users.signed_in(conn, login.id)
             await audit_log.write_audit(conn, _as(by, login.name, login.id), "session.opened", session_id)
         return self._granted(login.id, session_id, token)
 
@@ -130,16 +131,16 @@ class SignIn:
             login = await users.read_login(conn, caller.user_id)
             user = await users.read_user(conn, caller.user_id)
         try:
-            await self._verify(login, caller.name, old, by, network)
+            was = await self._verify(login, caller.name, old, by, network)
         except Unauthenticated:
-            fault = Problem("is not the present password", pointer="/old_password")
-            raise Invalid(f"old_password: {fault.detail}", problems=[fault]) from None
+            raise _not_present() from None
         names = [name for name in (user and user.username, user and user.email) if name]
-        if (detail := fault_of(new, names)) is not None:
+        if (detail := await self._passwords.fault_of(new, names)) is not None:
             raise Invalid(f"new_password: {detail}", problems=[Problem(detail, pointer="/new_password")])
         kept = await self._passwords.hash(new)
         async with self._database.transaction() as conn:
-            await users.set_password(conn, caller.user_id, kept)
+            if not await users.set_password(conn, caller.user_id, kept, was=was):  # somebody was quicker
+                raise _not_present()
             ended = await sessions.end_sessions(conn, caller.user_id, "password changed", caller.session_id)
             told = {"sessions_ended": ended}
             await audit_log.write_audit(conn, by, "user.password_changed", caller.user_id, told)
@@ -148,8 +149,11 @@ class SignIn:
         )
         return ended
 
-    async def _verify(self, login: Login | None, name: str, password: str, by: By, network: str) -> None:
-        """Raise unless it is the password of a live account. Known names and others go the same way, step by step."""
+    async def _verify(self, login: Login | None, name: str, password: str, by: By, network: str) -> str:
+        """Raise unless it is the password of a live account; what is kept of it now.
+
+        Known names and others go the same way, step by step.
+        """
         account = f"account:{login.id}" if login is not None else f"name:{_unreadable(name)}"
         subjects = [account, f"address:{network}"]
         async with self._alone(account):
@@ -169,12 +173,14 @@ class SignIn:
                 elif await lockouts.forgive(conn, account):
                     log.info("sign_in.forgiven", user_id=login.id if login else None)
         SIGN_INS.labels("succeeded" if verified else "failed").inc()
-        if not verified:
+        if not verified or login is None or kept is None:
             raise Unauthenticated(_WRONG)
-        if login is not None and kept is not None and self._passwords.is_outdated(kept):
+        if self._passwords.is_outdated(kept):
             renewed = await self._passwords.hash(password)
             async with self._database.connection() as conn:
-                await users.set_password(conn, login.id, renewed)
+                if await users.set_password(conn, login.id, renewed, was=kept):
+                    return renewed
+        return kept
 
     async def _note_failure(self, conn: Conn, subjects: list[str], login: Login | None, by: By) -> None:
         rules = self._rules
@@ -223,6 +229,11 @@ class SignIn:
     def _granted(self, user_id: str, session_id: str, refresh_token: str) -> Granted:
         access = self._tokens.issue(user_id, session_id)
         return Granted(access, refresh_token, "Bearer", self._tokens.seconds)
+
+
+def _not_present() -> Invalid:
+    fault = Problem("is not the present password", pointer="/old_password")
+    return Invalid(f"old_password: {fault.detail}", problems=[fault])
 
 
 def _unreadable(name: str) -> str:

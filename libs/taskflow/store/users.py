@@ -64,13 +64,13 @@ SET_NAMES = f"""-- store.users.set_names
 UPDATE users SET username = coalesce($2, username), email = coalesce($3, email)
 WHERE id = $1 AND deleted_at IS NULL RETURNING {_COLUMNS}"""
 
-# $1 id  $2 password hash
+# $1 id  $2 password hash  $3 the hash it takes the place of; null: any
 SET_PASSWORD = """-- store.users.set_password
-UPDATE users SET password_hash = $2 WHERE id = $1"""
+UPDATE users SET password_hash = $2 WHERE id = $1 AND ($3::text IS NULL OR password_hash = $3) RETURNING id"""
 
-# $1 id
-SIGNED_IN = """-- store.users.signed_in
-UPDATE users SET signed_in_at = clock_timestamp() WHERE id = $1"""
+# $1 id  $2 password hash
+SIGNED_IN = f"""-- store.users.signed_in
+UPDATE users SET signed_in_at = clock_timestamp() WHERE id = $1 AND password_hash = $2 AND {_LIVE} RETURNING id"""
 
 # $1 id  $2 role or null  $3 disabled or null
 SET_RIGHTS = f"""-- store.users.set_rights
@@ -138,14 +138,14 @@ async def set_names(conn: Conn, user_id: str, username: str | None, email: str |
     return _user(row) if row else None
 
 
-async def set_password(conn: Conn, user_id: str, password_hash: str) -> None:
-    """Give an account another password."""
-    await conn.execute(SET_PASSWORD, user_id, password_hash)
+async def set_password(conn: Conn, user_id: str, password_hash: str, was: str | None = None) -> bool:
+    """Give an account another password, if its present one is still kept as `was`; whether it was."""
+    return bool(await conn.fetchval(SET_PASSWORD, user_id, password_hash, was))
 
 
-async def signed_in(conn: Conn, user_id: str) -> None:
-    """Note that somebody signed in."""
-    await conn.execute(SIGNED_IN, user_id)
+async def signed_in(conn: Conn, user_id: str, password_hash: str) -> bool:
+    """Note that somebody signed in; whether he still may, by the password of this hash."""
+    return bool(await conn.fetchval(SIGNED_IN, user_id, password_hash))
 
 
 async def set_rights(conn: Conn, user_id: str, role: Role | None, disabled: bool | None) -> User | None:
