@@ -8,7 +8,7 @@ from taskflow.domain.account import USER_SCOPES, By, Role, User
 from taskflow.domain.errors import Invalid, NameTaken, NotFound, Problem, RegistrationClosed
 from taskflow.domain.task import LOCAL_OWNER
 from taskflow.engine.api_keys import make_key
-from taskflow.engine.passwords import Passwords, fault_of
+from taskflow.engine.passwords import Passwords
 from taskflow.engine.vault import Vault, new_signing_secret
 from taskflow.kit.ids import new_id
 from taskflow.kit.logging import get_logger
@@ -56,7 +56,7 @@ class Accounts:
         if not (by_admin or self._registration_open):
             raise RegistrationClosed("registration is closed here; ask an admin for an account")
         if new.password is not None:
-            _judge_password(new.password, new.username, new.email, "/password")
+            await _judge_password(self._passwords, new, "/password")
         async with self._database.connection() as conn:
             await refuse_taken(conn, new.username, new.email)
         kept = await self._passwords.hash(new.password) if new.password is not None else None
@@ -94,7 +94,7 @@ async def create_admin(
 ) -> tuple[User, str | None]:
     """Make an admin, with an API key for everything if one is asked for."""
     assert new.password is not None
-    _judge_password(new.password, new.username, new.email, "password")
+    await _judge_password(passwords, new, "password")
     kept = await passwords.hash(new.password)
     async with database.transaction() as conn:
         user = await _add_admin(conn, new.username, new.email, kept, by)
@@ -108,7 +108,7 @@ async def reset_password(database: Database, passwords: Passwords, name: str, pa
         login = await users.find_login(conn, name)
     if login is None or login.id == LOCAL_OWNER:
         raise NotFound(f"there is no account {name!r}")
-    _judge_password(password, name, None, "password")
+    await _judge_password(passwords, NewAccount(name, None, password), "password")
     kept = await passwords.hash(password)
     async with database.transaction() as conn:
         await users.set_password(conn, login.id, kept)
@@ -130,8 +130,9 @@ async def _add_admin(conn: Conn, username: str | None, email: str | None, kept: 
     return user
 
 
-def _judge_password(password: str, username: str | None, email: str | None, pointer: str) -> None:
-    detail = fault_of(password, [name for name in (username, email) if name])
+async def _judge_password(passwords: Passwords, new: NewAccount, pointer: str) -> None:
+    names = [name for name in (new.username, new.email) if name]
+    detail = await passwords.fault_of(new.password or "", names)
     if detail is not None:
         raise Invalid(f"{pointer}: {detail}", problems=[Problem(detail, pointer=pointer)])
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from msgspec import Struct
 
 from taskflow.domain.account import ApiKey, By, Caller, Scope
-from taskflow.domain.errors import Forbidden, NotFound, Stale
+from taskflow.domain.errors import Forbidden, NotFound, Stale, Unauthenticated
 from taskflow.engine.credentials import KEY_PREFIX, Credentials
 from taskflow.kit.ids import new_id
 from taskflow.kit.tokens import digest, hint_of, new_token
-from taskflow.store import api_keys, audit_log
+from taskflow.store import api_keys, audit_log, sessions
 from taskflow.store.connect import Conn, Database
 
 KEYS_MAX = 100
@@ -115,9 +115,18 @@ def _refuse_more_than_own(caller: Caller, scopes: Sequence[Scope]) -> None:
 
 
 async def _no_later(conn: Conn, caller: Caller, expires_at: datetime | None) -> datetime | None:
-    """What is made with a key ends with it at the latest."""
-    used = await api_keys.read_key(conn, caller.key_id, caller.user_id) if caller.key_id else None
-    ends = [moment for moment in (expires_at, _moment(used.expires_at) if used else None) if moment]
+    """What is made with a key ends with it at the latest. Raises Unauthenticated for credentials that have ended.
+
+    Calls trust what was read some seconds ago; a key that is made lasts, so for it they are read once more.
+    """
+    if caller.session_id and not await sessions.find_sessions(conn, [caller.session_id]):
+        raise Unauthenticated("the session has ended")
+    if caller.key_id is None:
+        return expires_at
+    used = await api_keys.read_key(conn, caller.key_id, caller.user_id)
+    if used is None or used.status != "live":
+        raise Unauthenticated("the API key has ended")
+    ends = [moment for moment in (expires_at, _moment(used.expires_at)) if moment]
     return min(ends, default=None)
 
 

@@ -26,8 +26,8 @@ HASHES_AT_ONCE = 2
 HASHES_WAITING_MAX = 64
 _GUESSES_MIN = 1_000_000
 """zxcvbn's bound for what withstands guessing online; a lock stops that after a few tries besides."""
-_JUDGED_CHARS = 72
-"""As much as zxcvbn takes."""
+_JUDGED_CHARS = 32
+"""zxcvbn takes 72; but of what looks like many words at once, 32 are half a second's work, and those five."""
 
 
 class Passwords:
@@ -59,6 +59,10 @@ class Passwords:
                 return False
 
         return await self._threaded(verified)
+
+    async def fault_of(self, password: str, names: list[str]) -> str | None:
+        """`fault_of`, in a thread: judging may take longer than a hash, and callers choose what is judged."""
+        return await self._threaded(lambda: fault_of(password, names))
 
     def is_outdated(self, kept: str) -> bool:
         """Whether it was hashed with other parameters than are used now."""

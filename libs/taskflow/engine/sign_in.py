@@ -18,7 +18,7 @@ from msgspec import Struct
 from taskflow.domain.account import By, Caller
 from taskflow.domain.errors import AccountLocked, Invalid, Problem, Unauthenticated
 from taskflow.engine.credentials import Credentials
-from taskflow.engine.passwords import Passwords, fault_of
+from taskflow.engine.passwords import Passwords
 from taskflow.engine.tokens import Tokens
 from taskflow.kit.ids import new_id
 from taskflow.kit.logging import get_logger
@@ -135,7 +135,7 @@ class SignIn:
         except Unauthenticated:
             raise _not_present() from None
         names = [name for name in (user and user.username, user and user.email) if name]
-        if (detail := fault_of(new, names)) is not None:
+        if (detail := await self._passwords.fault_of(new, names)) is not None:
             raise Invalid(f"new_password: {detail}", problems=[Problem(detail, pointer="/new_password")])
         kept = await self._passwords.hash(new)
         async with self._database.transaction() as conn:

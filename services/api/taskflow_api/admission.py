@@ -62,6 +62,11 @@ class Admission:
         self._refuse_strangers(scope)
         return LOCAL
 
+    def refuse_strangers(self, scope: HTTPScope) -> None:
+        """Raise Forbidden for pages of others while nobody signs in: what gives credentials is not theirs either."""
+        if not self._auth_required:
+            self._refuse_strangers(scope)
+
     async def count(self, scope: HTTPScope, caller: Caller, many: int) -> None:
         """Count a call, or the items of a batch beyond the first, against the caller's limits. Raises RateLimited."""
         if limits := self._limits.of_caller(caller):

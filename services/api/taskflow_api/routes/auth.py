@@ -57,6 +57,7 @@ def new_account(said: Registration) -> NewAccount:
 
 async def register(call: Call) -> ASGIApp:
     """Make an account."""
+    call.services.admission.refuse_strangers(call.scope)
     accounts = keyed(call.services.accounts)
     new = new_account(await read_fields(call, Registration))
     return answer(await accounts.register(new, call.by(), by_admin=False), 201)

@@ -129,6 +129,8 @@ class EventStream:
                     await _write(send, b"event: bye\ndata: {}\n\n", more=False)
                     return
                 race.start("changed", changes.changed(COMMENT_SECONDS))
+                # Who may no longer call is told no more.
+                self._call.caller = await self._call.services.admission.caller(self._call.scope)
                 news = await self._read()
 
     async def _read(self) -> list[TaskEvent]:
