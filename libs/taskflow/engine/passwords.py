@@ -27,7 +27,7 @@ HASHES_WAITING_MAX = 64
 _GUESSES_MIN = 1_000_000
 """zxcvbn's bound for what withstands guessing online; a lock stops that after a few tries besides."""
 _JUDGED_CHARS = 32
-"""zxcvbn takes 72; but of what looks like many words at once, 32 are half a second's work, and those five."""
+"""zxcvbn takes 72; but of what looks like many words at once those are two seconds' work, and 32 a third of one."""
 
 
 class Passwords:
