@@ -19,7 +19,7 @@ from taskflow.cli.dev.places import free_port
 
 CLAIM = "store.moves.claim_tasks"
 RECORD = "store.moves.record_successes"
-INSERT = "store.tasks.insert_alike"
+INSERT = "store.inserts.insert_alike"
 FAR = "faraway"
 """A queue that only the worker behind the proxy serves."""
 

@@ -65,6 +65,13 @@ class Snoozed(Struct, frozen=True):
     message: str = ""
 
 
+class Deferred(Struct, frozen=True):
+    """Not begun, for it could not be now: to be queued again in so many seconds. Spends neither attempt nor snooze."""
+
+    delay_seconds: float
+    reason: str
+
+
 class Released(Struct, frozen=True):
     """Handed back in order (drain, watchdog). `begun`: the handler had started."""
 
@@ -78,7 +85,7 @@ class Cancelled(Struct, frozen=True):
     error: ErrorInfo | None = None
 
 
-Outcome = Succeeded | Failed | TimedOut | Lost | Snoozed | Released | Cancelled
+Outcome = Succeeded | Failed | TimedOut | Lost | Snoozed | Deferred | Released | Cancelled
 
 DIED = "HandlerDied"
 """`error.type` of an attempt whose child process died."""

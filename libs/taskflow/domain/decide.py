@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from taskflow.domain.attempt import (
     Cancelled,
+    Deferred,
     ErrorInfo,
     ExecutionStatus,
     Failed,
@@ -61,6 +62,8 @@ def decide(
             return Decision(Status.CANCELLED, ExecutionStatus.CANCELLED, task.attempt, error=error)
         case Snoozed(delay_seconds, message):
             return _snoozed(task, delay_seconds, message, now)
+        case Deferred(delay_seconds, reason):
+            return _deferred(task, delay_seconds, reason, now)
         case Released(reason, begun):
             return _released(task, reason, begun, now, roll, poison_losses_max)
         case Lost(error):
@@ -136,6 +139,18 @@ def _snoozed(task: Claimed, delay_seconds: float, message: str, now: datetime) -
         losses=task.losses,
         snoozes=task.snoozes + 1,
         error=ErrorInfo("Snooze", message) if message else None,
+        due_at=now + timedelta(seconds=delay_seconds),
+    )
+
+
+def _deferred(task: Claimed, delay_seconds: float, reason: str, now: datetime) -> Decision:
+    return Decision(
+        Status.RETRYING,
+        ExecutionStatus.RELEASED,
+        task.attempt - 1,
+        losses=task.losses,
+        snoozes=task.snoozes,
+        error=ErrorInfo("Deferred", reason),
         due_at=now + timedelta(seconds=delay_seconds),
     )
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from taskflow.domain.dead_letter import LetterStatus, Reason
 from taskflow.domain.transitions import Status
+from taskflow.domain.webhook import DeliveryStatus
 
 
 class TaskFilters(Struct, frozen=True):
@@ -54,3 +55,13 @@ class AuditFilters(Struct, frozen=True):
     targets: tuple[str, ...] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
+
+
+class DeliveryFilters(Struct, frozen=True):
+    """Which webhook deliveries a list shows; of one task if `task_id` is given."""
+
+    statuses: tuple[DeliveryStatus, ...] = ()
+    events: tuple[str, ...] = ()
+    url: str | None = None
+    task_id: str | None = None
+    owner: str | None = None

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec import Meta, Raw, Struct
 
+from taskflow.domain.callback import Callback, ShownCallback, ShownTarget, Target
 from taskflow.domain.retry import RetryPolicy
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -77,6 +78,8 @@ class NewTask(Struct):
     request_hash: bytes = b""
     trace: str | None = None
     """The traceparent that its attempts go on with."""
+    callback: Callback | None = None
+    target: Target | None = None
 
 
 class Accepted(Struct):
@@ -122,6 +125,9 @@ class Claimed(Struct, gc=False):
     """How long it was queued, by PostgreSQL's clock."""
     begun_at: float = 0.0
     """When its worker began, by its own clock (`time.monotonic`)."""
+    target: str | None = None
+    """`Target` as JSON: it is not run by a handler here, but pushed. Then its owner is told, too."""
+    owner_id: str = LOCAL_OWNER
 
 
 class Moved(Struct, frozen=True, array_like=True, gc=False):
@@ -167,8 +173,8 @@ class Task(Struct):
     finished_at: Time | None
     worker_id: str | None
     owner_id: str | None
-    callback: Any
-    target: Any
+    callback: ShownCallback | None
+    target: ShownTarget | None
 
 
 class Execution(Struct):

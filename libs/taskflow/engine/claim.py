@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from taskflow.domain.callback import PUSH_TYPE
 from taskflow.domain.errors import Unavailable
 from taskflow.domain.task import Claimed
 from taskflow.engine.dispatch import Dispatcher
@@ -52,6 +53,7 @@ class Claimer:
         types: Callable[[], list[str]],
         paused_types: Callable[[], set[str]],
     ) -> None:
+        """`types()`: what may be started now; tasks with a target may if `PUSH_TYPE` is among them."""
         self._line = line
         self._identity = identity
         self._slots = slots
@@ -107,7 +109,7 @@ class Claimer:
         try:
             began = time.monotonic()
             won, moved = await self._line.run(
-                lambda conn: moves.claim_tasks(conn, worker_id, ids, self._types())
+                lambda conn: moves.claim_tasks(conn, worker_id, ids, self._types(), self._unpushed())
             )
             self._meter(len(ids), time.monotonic() - began)
             measure_waits(won)
@@ -134,7 +136,7 @@ class Claimer:
         """Give back, park, or let go what a claim did not win. Returns what is done with."""
         ids = sorted({entry.id for entry in lost})
         rows = await self._line.run(lambda conn: moves.read_remainder(conn, worker_id, ids))
-        foreign = {i for i, row in rows.items() if self._waits(row) and row.type not in self._types()}
+        foreign = {i for i, row in rows.items() if self._waits(row) and not self._takes(row)}
         served = await self._served() if foreign else set()
         back: list[Entry] = []
         later: list[Entry] = []
@@ -146,7 +148,10 @@ class Claimer:
                 done.append(entry)
             elif entry.id not in foreign:
                 back.append(entry)  # no live lease of ours, or the row was locked: not now
-            elif (row.queue, row.type) in served and entry.delivery.deliveries <= FOREIGN_TRIES_MAX:
+            elif (
+                row.queue,
+                PUSH_TYPE if row.pushed else row.type,
+            ) in served and entry.delivery.deliveries <= FOREIGN_TRIES_MAX:
                 later.append(entry)
             else:
                 parked.append(entry)
@@ -156,6 +161,16 @@ class Claimer:
         if parked:
             await self._line.run(lambda conn: doorbells.park(conn, [entry.id for entry in parked]))
         return done + parked
+
+    def _unpushed(self) -> list[str] | None:
+        """Types of which no task is pushed now; None: none is at all."""
+        return sorted(self._paused_types()) if PUSH_TYPE in self._types() else None
+
+    def _takes(self, row: Remainder) -> bool:
+        if not row.pushed:
+            return row.type in self._types()
+        unpushed = self._unpushed()
+        return unpushed is not None and row.type not in unpushed
 
     async def _served(self) -> set[tuple[str, str]]:
         """What other live workers run: pairs of queue and type that are not paused."""

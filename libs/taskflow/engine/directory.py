@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from taskflow.domain.callback import PUSH_TYPE
 from taskflow.domain.retry import RetryPolicy
-from taskflow.domain.task import WaitingFor
+from taskflow.domain.task import Task, WaitingFor
 from taskflow.store import catalog, workers
 from taskflow.store.catalog import TypeRow
 from taskflow.store.connect import Database
@@ -91,19 +92,25 @@ class Directory:
         """Free slots of the workers of this queue, as of their last beats."""
         return sum(max(0, worker.slots - worker.running) for worker in self.serving(queue))
 
-    def waiting_for(self, status: str, queue: str, name: str) -> WaitingFor | None:
-        """What a task in this status waits for, in a word."""
+    def waiting_for(self, task: Task) -> WaitingFor | None:
+        """What a task waits for, in a word."""
+        status, queue = task.status, task.queue
         if status in {"scheduled", "retrying"}:
             return "due_time"
         if status != "queued":
             return None
         if queue in self.paused_queues:
             return "queue_paused"
-        if name in self.paused_types:
+        if task.type in self.paused_types or served_as(task) in self.paused_types:
             return "type_paused"
-        if (queue, name) not in self._served:
+        if (queue, served_as(task)) not in self._served:
             return "worker_for_type" if self.serving(queue) else "worker_for_queue"
         return "free_slot" if self.slots_free(queue) <= 0 else None
+
+
+def served_as(task: Task) -> str:
+    """The type that a worker must declare to run it."""
+    return task.type if task.target is None else PUSH_TYPE
 
 
 def _least_slots(live: list[WorkerRow]) -> dict[str, int]:

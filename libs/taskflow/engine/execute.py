@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from taskflow.domain.attempt import Cancelled, Outcome, Released
+from taskflow.domain.attempt import Cancelled, Deferred, Outcome, Released
 from taskflow.domain.task import Claimed
 from taskflow.engine.lines import LineKeeper
 from taskflow.engine.meters import measure_run
@@ -57,14 +57,17 @@ class Executor:
         recorder.watch(self._recorded, self._fail)
 
     def start(self, task: Claimed) -> None:
-        """Begin an attempt; its slot is busy from now on."""
-        self._slots.busy += 1
+        """Begin an attempt; its slot is busy from now on. A push takes one of its own kind."""
+        if task.target is None:
+            self._slots.busy += 1
+        else:
+            self._slots.pushing += 1
         self._slots.held += 1
         task.begun_at = time.monotonic()
         self._spans.begin(task)
         self.held[(task.id, task.version)] = task
         self._idle.clear()
-        if task.losses:
+        if task.losses and task.target is None:
             self._spawn(self._run_alone(task))
         else:
             self._runner.start(task, self._ended)
@@ -99,10 +102,13 @@ class Executor:
 
     def _ended(self, task: Claimed, outcome: Outcome | BaseException) -> None:
         """A handler has ended: its slot is free, what it came to is to be recorded, after what it said."""
-        self._slots.busy -= 1
-        self._on_free()
+        if task.target is None:
+            self._slots.busy -= 1
+            self._on_free()
+        else:
+            self._slots.pushing -= 1
         self._spans.end(task, outcome)
-        if not (isinstance(outcome, Released) and not outcome.begun):
+        if not (isinstance(outcome, Deferred) or (isinstance(outcome, Released) and not outcome.begun)):
             measure_run(task, time.monotonic() - task.begun_at)
         if isinstance(outcome, BaseException):
             self._fail(outcome)

@@ -7,7 +7,7 @@ from datetime import datetime
 from taskflow.domain.task import Task
 from taskflow.domain.transitions import TERMINAL
 from taskflow.domain.views import Blocker, Explanation
-from taskflow.engine.directory import Directory
+from taskflow.engine.directory import Directory, served_as
 from taskflow.kit.clock import rfc3339
 from taskflow.store.catalog import QueueRow
 
@@ -51,8 +51,8 @@ def _pauses(task: Task, directory: Directory) -> list[Blocker]:
     reasons = []
     if task.queue in directory.paused_queues:
         reasons.append(Blocker("queue_paused", f"queue {task.queue!r} is paused", {"queue": task.queue}))
-    if task.type in directory.paused_types:
-        reasons.append(Blocker("type_paused", f"type {task.type!r} is paused", {"type": task.type}))
+    for name in sorted({task.type, served_as(task)} & directory.paused_types):
+        reasons.append(Blocker("type_paused", f"type {name!r} is paused", {"type": name}))
     return reasons
 
 
@@ -62,8 +62,8 @@ def _workers(task: Task, directory: Directory, queue: QueueRow | None) -> list[B
     if not serving:
         detail = f"no live worker serves queue {task.queue!r}"
         return [Blocker("worker_for_queue", detail, {"workers_live": live})]
-    if not directory.serving(task.queue, task.type):
-        detail = f"no live worker of queue {task.queue!r} declares type {task.type!r}"
+    if not directory.serving(task.queue, name := served_as(task)):
+        detail = f"no live worker of queue {task.queue!r} declares type {name!r}"
         return [Blocker("worker_for_type", detail, {"workers_of_queue": len(serving)})]
     free = directory.slots_free(task.queue)
     if free > 0 or task.status != "queued":

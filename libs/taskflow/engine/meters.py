@@ -46,6 +46,15 @@ LETTERS = counter(
     ["reason"],
     [("attempts_exhausted",), ("permanent",), ("poison",)],
 )
+WEBHOOKS = counter("taskflow_webhook_attempts_total", "Tries to deliver a webhook.", ["event", "result"])
+WEBHOOK_SECONDS = histogram(
+    "taskflow_webhook_attempt_duration_seconds",
+    "How long tries to deliver a webhook took.",
+    bounds=_TRIP_BOUNDS,
+)
+PUSHES = counter(
+    "taskflow_pushes_total", "Pushes of tasks with a target; `deferred`: handed back, not sent.", ["result"]
+)
 RUN = histogram(
     "taskflow_attempt_duration_seconds",
     "How long handlers ran, by their worker's clock.",
@@ -177,3 +186,14 @@ class BatchMeter:
         """One round trip with so many items."""
         BATCH_ITEMS.observe(items, self._name)
         BATCH_TRIP.observe(seconds, self._name)
+
+
+def count_webhook(event: str, error: str | None, seconds: float) -> None:
+    """A webhook was tried: `result` is `delivered`, or the kind of what went wrong."""
+    WEBHOOKS.labels(event, "delivered" if error is None else error.partition(":")[0]).inc()
+    WEBHOOK_SECONDS.observe(seconds)
+
+
+def count_push(result: str) -> None:
+    """A push ended so."""
+    PUSHES.labels(result).inc()

@@ -255,7 +255,7 @@ class Reader:
         )
 
     def _tell_wait(self, task: Task) -> None:
-        task.waiting_for = self._directory.waiting_for(task.status, task.queue, task.type)
+        task.waiting_for = self._directory.waiting_for(task)
 
 
 def _worker(row: WorkerRow) -> WorkerInfo:

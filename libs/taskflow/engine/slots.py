@@ -22,11 +22,13 @@ UNRECORDED_MAX = 5_000
 
 
 class Slots:
-    """How many handlers may run at once, and do; and how many attempts are held until they are recorded."""
+    """How many handlers may run at once, and do; pushes beside them; how many attempts are held until recorded."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, push_total: int = 0) -> None:
         self.total = total
+        self.push_total = push_total
         self.busy = 0
+        self.pushing = 0
         self.held = 0
 
     @property

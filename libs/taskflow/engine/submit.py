@@ -30,12 +30,12 @@ from taskflow.engine.quota import Quota
 from taskflow.engine.schemas import payload_problems
 from taskflow.engine.settings import TaskDefaults
 from taskflow.kit.batcher import Batcher, Full
-from taskflow.store import tasks
+from taskflow.store import inserts, tasks
 from taskflow.store.connect import Conn, Database, Line
 from taskflow.store.errors import AnswerLost, NoRange, Unstorable, verdict
 from taskflow.store.idempotency import Key
+from taskflow.store.inserts import Inserted
 from taskflow.store.partitions import ensure_ranges_of
-from taskflow.store.tasks import Inserted
 
 SUBMITS_WAITING_MAX = 20_000
 BATCHES_AT_ONCE_MAX = 4
@@ -162,12 +162,13 @@ class Submitter:
         for place, task in enumerate(items):
             at = f"{pointer}/{place}" if pointer else ""
             self._fill(task)
-            if self._strict_types and task.type not in self._directory.types:
+            if self._strict_types and task.target is None and task.type not in self._directory.types:
                 raise UnknownType(
                     f"no worker declares type {task.type!r}",
                     problems=[Problem("a declared type is expected", f"{at}/type")],
                 )
-            schema = self._directory.schema_of(task.type) if self._validate_payloads else None
+            checks = self._validate_payloads and task.target is None  # whom it is sent to judges its payload
+            schema = self._directory.schema_of(task.type) if checks else None
             if schema is not None and len(problems) < PROBLEMS_MAX:
                 problems += payload_problems(schema, task.payload, f"{at}/payload")
         if problems:
@@ -240,14 +241,14 @@ class Submitter:
             return Submitted(answered.id, replayed=True)
         if row is None:
             return Submitted(task.id)
-        made = tasks.as_submitted(task, row)
-        made.waiting_for = self._directory.waiting_for(made.status, made.queue, made.type)
+        made = inserts.as_submitted(task, row)
+        made.waiting_for = self._directory.waiting_for(made)
         return Submitted(task.id, task=made)
 
     async def _write(self, conn: Conn, items: Sequence[NewTask]) -> tuple[list[Inserted], dict[str, Written]]:
         """Without keys one statement does it; with keys, they and the tasks commit together."""
         if all(task.idempotency_key is None for task in items):
-            return await tasks.insert_tasks(conn, items), {}
+            return await inserts.insert_tasks(conn, items), {}
         async with conn.transaction():
             return await self._insert(conn, items)
 
@@ -258,7 +259,7 @@ class Submitter:
         keyed = [task for task in items if task.idempotency_key is not None]
         held = await keys.take(conn, keyed) if keyed else {}
         new = [task for task in items if task.id not in held]
-        inserted = await tasks.insert_tasks(conn, new) if new else []
+        inserted = await inserts.insert_tasks(conn, new) if new else []
         replays = [answer.id for answer in held.values() if isinstance(answer, Accepted)]
         statuses = await tasks.read_statuses(conn, replays) if replays else {}
         for answer in held.values():

@@ -6,13 +6,15 @@ A sealed secret bears the name of its key, so that SECRET_KEY_PREVIOUS still ope
 from __future__ import annotations
 
 import secrets
-from base64 import b64encode
+from base64 import b64decode, b64encode
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from taskflow.domain.callback import Hidden
 from taskflow.engine.tokens import key_id
 
 _NONCE_BYTES = 12
@@ -34,6 +36,10 @@ class Vault:
         sealed = self._keys[self._kid].encrypt(nonce, secret.encode(), owner_id.encode())
         return self._kid + nonce + sealed
 
+    def is_present(self, sealed: bytes) -> bool:
+        """Whether the present key has sealed it."""
+        return sealed[:_KID_BYTES] == self._kid
+
     def open(self, sealed: bytes, owner_id: str) -> str:
         """Decrypt it. Raises LookupError if neither key has sealed it for this owner."""
         key = self._keys.get(sealed[:_KID_BYTES])
@@ -44,6 +50,22 @@ class Vault:
             return key.decrypt(nonce, rest, owner_id.encode()).decode()
         except InvalidTag:
             raise LookupError("altered, or sealed for another owner") from None
+
+
+def hide(vault: Vault, hidden: Hidden, owner_id: str) -> str | None:
+    """Header values and a secret as one sealed text; None if there are none."""
+    if not hidden.headers and hidden.secret is None:
+        return None
+    return b64encode(vault.seal(msgspec.json.encode(hidden).decode(), owner_id)).decode()
+
+
+def reveal(vault: Vault | None, sealed: str | None, owner_id: str) -> Hidden:
+    """What `hide` sealed. Raises LookupError if it cannot be opened here."""
+    if sealed is None:
+        return Hidden()
+    if vault is None:
+        raise LookupError("SECRET_KEY is not set here")
+    return msgspec.json.decode(vault.open(b64decode(sealed), owner_id), type=Hidden)
 
 
 def new_signing_secret() -> str:

@@ -126,6 +126,8 @@ async def _outcome(spec: HandlerSpec, context: Context, claimed: Claimed) -> Out
     except Exception as error:
         return refused(error)
     try:
+        if spec.run is not None:
+            return await spec.run(claimed)
         return returned(await spec.function(*arguments), arguments, claimed)
     except GeneratorExit:
         raise

@@ -13,14 +13,17 @@ import json
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
+from taskflow.domain.attempt import Outcome
+from taskflow.domain.callback import PUSH_TYPE
 from taskflow.domain.retry import RetryPolicy
+from taskflow.domain.task import Claimed
 from taskflow.handlers.context import Context
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,6 +51,8 @@ class HandlerSpec(Struct, frozen=True, eq=False):
     timeout_seconds: float | None = None
     max_attempts: int | None = None
     retry: RetryPolicy | None = None
+    run: Callable[[Claimed], Awaitable[Outcome]] | None = None
+    """In place of `function`: takes the whole task, and says how it ended. Never in a child process."""
 
     def arguments(self, payload: str, context: Context) -> tuple[Any, ...]:
         """What the function is called with; msgspec's ValidationError if the payload does not fit."""
@@ -58,9 +63,32 @@ class HandlerSpec(Struct, frozen=True, eq=False):
 
 
 class Registry(Struct, frozen=True):
-    """The handlers of a worker, by type."""
+    """The handlers of a worker, by type. Tasks with a target are `PUSH_TYPE`'s, whatever their type is."""
 
     types: dict[str, HandlerSpec]
+
+    def handler_of(self, task: Claimed) -> HandlerSpec | None:
+        """What runs this task here."""
+        return self.types.get(task.type if task.target is None else PUSH_TYPE)
+
+    def add_push(self, run: Callable[[Claimed], Awaitable[Outcome]]) -> None:
+        """Let this worker push. Raises DeclarationError if a handler was bound to its type."""
+        if (other := self.types.get(PUSH_TYPE)) is not None:
+            raise DeclarationError(
+                f"type {PUSH_TYPE!r} is declared by {other.module}.{other.qualname}; it is for tasks with a target"
+            )
+        self.types[PUSH_TYPE] = HandlerSpec(
+            name=PUSH_TYPE,
+            function=run,
+            is_async=True,
+            arity=0,
+            payload_type=Any,
+            schema=None,
+            decoder=msgspec.json.Decoder(),
+            module=run.__module__,
+            qualname=run.__qualname__,
+            run=run,
+        )
 
 
 class _Declaration(Struct, frozen=True, eq=False):

@@ -82,7 +82,7 @@ class Runner:
 
     def start(self, claimed: Claimed, on_end: OnEnd, isolated: bool = False) -> None:
         """Run the handler of `claimed`; `on_end` is told once, on the loop. `isolated`: in a child process of its own."""
-        spec = self.registry.types.get(claimed.type)
+        spec = self.registry.handler_of(claimed)
         if spec is None:
             on_end(claimed, Released(f"this worker has no handler for type {claimed.type!r}", begun=False))
         elif self._closing is not None or self._refusing:

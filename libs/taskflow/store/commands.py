@@ -11,6 +11,7 @@ from taskflow.domain.task import Moved
 from taskflow.domain.transitions import LIVE, REPLAYABLE
 from taskflow.store import wire
 from taskflow.store.connect import Conn
+from taskflow.store.telling import delivered, told_of
 
 
 class Commanded(NamedTuple):
@@ -31,7 +32,7 @@ class Commanded(NamedTuple):
 # $1 task id uuid[] (sorted)  $2 who commands  $3 why  $4 operation id  $5 status[]  $6 life integer[], or null: any
 # $7 owner id, or null: anybody's
 # A running task's try stays open, as a row `started`, until its worker or rescue closes it.
-CANCEL_TASKS = """-- store.commands.cancel_tasks
+CANCEL_TASKS = f"""-- store.commands.cancel_tasks
 WITH before AS (
     SELECT id, status FROM tasks
     WHERE id = ANY($1::uuid[]) AND ($6::integer[] IS NULL OR life = ($6::integer[])[array_position($1::uuid[], id)])
@@ -43,8 +44,8 @@ WITH before AS (
         finished_at = clock_timestamp()
     FROM before b
     WHERE t.id = b.id AND b.status = ANY($5::text[])
-    RETURNING t.*, b.status AS origin
-), opened AS (
+    RETURNING t.*, b.status AS origin, {told_of("cancelled")}
+), {delivered("'task.cancelled'")}, opened AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
                             started_seq)
     SELECT id, number, life, attempt, 'started', 'cancelled', worker_id, queued_at, started_at, started_seq

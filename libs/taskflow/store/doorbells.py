@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from taskflow.domain.callback import PUSH_TYPE
 from taskflow.store.connect import Conn
 from taskflow.store.wire import Row
 
@@ -63,7 +64,7 @@ PARK = """-- store.doorbells.park
 UPDATE tasks t SET rung_at = 'infinity' FROM unnest($1::uuid[]) AS g(id) WHERE t.id = g.id AND t.status = $2
 RETURNING t.id"""
 
-# $1 queue[]  $2 type[]  (pairs)  $3 limit
+# $1 queue[]  $2 type[]  (pairs)  $3 limit  $4 'http.push': the type as which tasks with a target are served
 UNPARK = """-- store.doorbells.unpark
 WITH served AS MATERIALIZED (
     SELECT queue, array_agg(type) AS types FROM unnest($1::text[], $2::text[]) AS g(queue, type) GROUP BY queue
@@ -71,7 +72,7 @@ WITH served AS MATERIALIZED (
     SELECT p.id FROM served s, generate_series(0, 3) AS l(lane), LATERAL (
         SELECT t.id FROM tasks t
         WHERE t.status = 'queued' AND t.queue = s.queue AND t.lane = l.lane AND t.rung_at = 'infinity'
-          AND t.type = ANY (s.types)
+          AND CASE WHEN t.target IS NULL THEN t.type ELSE $4 END = ANY (s.types)
         LIMIT $3 FOR UPDATE SKIP LOCKED) p
     LIMIT $3
 )
@@ -101,7 +102,7 @@ async def unpark(conn: Conn, served: Sequence[tuple[str, str]], limit: int) -> l
     """Stamp parked tasks of these (queue, type) pairs; the caller publishes after the commit."""
     if not served:
         return []
-    return _rung(await conn.fetch(UNPARK, [q for q, _ in served], [t for _, t in served], limit))
+    return _rung(await conn.fetch(UNPARK, [q for q, _ in served], [t for _, t in served], limit, PUSH_TYPE))
 
 
 def _aware(moment: datetime) -> datetime:

@@ -17,11 +17,13 @@ from taskflow.domain.decide import Decision
 from taskflow.domain.task import Claimed, Moved
 from taskflow.store import wire
 from taskflow.store.connect import Conn
+from taskflow.store.telling import delivered, told, told_of
 from taskflow.store.wire import error_text, integers, uuids
 
 # $1 worker id  $2 task ids (sorted, each once)  $3 declared types  $4 'queued'
+# $5 paused types, of which tasks with a target are not taken; null: none with a target is
 # Only by a worker whose own lease lives, once per version, not past expires_at.
-CLAIM_TASKS = """-- store.moves.claim_tasks
+CLAIM_TASKS = f"""-- store.moves.claim_tasks
 WITH me AS MATERIALIZED (
     SELECT id FROM workers WHERE id = $1 AND lease_until > clock_timestamp() FOR KEY SHARE
 ), moved AS (
@@ -29,23 +31,25 @@ WITH me AS MATERIALIZED (
     SET status = 'running', version = t.version + 1, seq = t.seq + 1, started_seq = t.seq + 1,
         number = t.number + 1, attempt = t.attempt + 1, worker_id = $1, started_at = clock_timestamp()
     FROM unnest($2::text::uuid[]) AS wanted(id)
-    WHERE t.id = wanted.id AND t.status = $4 AND t.type = ANY($3::text[])
+    WHERE t.id = wanted.id AND t.status = $4
+      AND CASE WHEN t.target IS NULL THEN t.type = ANY($3::text[]) ELSE t.type <> ALL($5::text[]) END
       AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp()) AND EXISTS (SELECT FROM me)
     RETURNING t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.type, t.queue, t.lane,
               t.payload, t.timeout_seconds, t.retry, t.started_at, t.tags, t.metadata, t.seq,
               greatest(0, coalesce(date_part('epoch', t.started_at - t.queued_at), 0)) AS waited_seconds, t.trace,
-              t.owner_id
-), counted AS (
+              t.owner_id, t.target, t.callback, {told_of("running")}
+), {delivered("'task.started'")}, counted AS (
     INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
     SELECT count(*), queue, type, owner_id, 'queued', 'running' FROM moved GROUP BY queue, type, owner_id
 )
 SELECT id, version, number, life, attempt, max_attempts, losses, snoozes, type, queue, lane, payload, timeout_seconds,
-       retry, started_at, tags, metadata, seq, waited_seconds, trace
+       retry, started_at, tags, metadata, seq, waited_seconds, trace, target, owner_id
 FROM moved"""
 
 # $1 worker id  $2 task id uuid[]
 READ_REMAINDER = """-- store.moves.read_remainder
-SELECT t.id, t.status, t.type, t.queue, coalesce(t.expires_at <= clock_timestamp(), false) AS expired,
+SELECT t.id, t.status, t.type, t.queue, t.target IS NOT NULL AS pushed,
+       coalesce(t.expires_at <= clock_timestamp(), false) AS expired,
        EXISTS (SELECT FROM workers w WHERE w.id = $1 AND w.lease_until > clock_timestamp()) AS lease_live
 FROM tasks t WHERE t.id = ANY($2::uuid[])"""
 
@@ -56,18 +60,28 @@ class Remainder(NamedTuple):
     status: str
     type: str
     queue: str
+    pushed: bool
     expired: bool
     lease_live: bool
 
 
 async def claim_tasks(
-    conn: Conn, worker_id: str, ids: Sequence[str], types: Sequence[str]
+    conn: Conn,
+    worker_id: str,
+    ids: Sequence[str],
+    types: Sequence[str],
+    paused: Sequence[str] | None = None,
 ) -> tuple[list[Claimed], list[Moved]]:
-    """Move these tasks from `queued` to `running` for the worker; returns those won."""
+    """Move these tasks from `queued` to `running` for the worker; returns those won.
+
+    `paused`: those with a target are taken too, whatever their type is but for these.
+    """
     won, moved = [], []
-    for row in await conn.fetch(CLAIM_TASKS, worker_id, uuids(ids), types, "queued"):
+    for row in await conn.fetch(CLAIM_TASKS, worker_id, uuids(ids), types, "queued", paused):
         task = wire.claimed(row, worker_id)
-        seq, task.waited_seconds, task.trace = row[wire.CLAIM_COLUMNS :]
+        seq, task.waited_seconds, task.trace, task.target, owner_id = row[wire.CLAIM_COLUMNS :]
+        if task.target is not None:
+            task.owner_id = str(owner_id)
         won.append(task)
         moved.append(Moved(task.id, seq, task.version, "running", task.type, task.queue, task.lane))
     return won, moved
@@ -77,7 +91,9 @@ async def read_remainder(conn: Conn, worker_id: str, ids: Sequence[str]) -> dict
     """Why a claim did not win these."""
     rows = await conn.fetch(READ_REMAINDER, worker_id, ids)
     return {
-        str(r["id"]): Remainder(r["status"], r["type"], r["queue"], r["expired"], r["lease_live"])
+        str(r["id"]): Remainder(
+            r["status"], r["type"], r["queue"], r["pushed"], r["expired"], r["lease_live"]
+        )
         for r in rows
     }
 
@@ -103,6 +119,11 @@ SHORT_ERROR = """CASE WHEN error IS NOT NULL THEN json_build_object(
 SEARCH = "lower(left(concat_ws(' ', error::json->>'type', error::json->>'message'), 4000))"
 """What a dead letter tells of `error` in lists, and what it is found by; the whole of it goes into the details."""
 
+_TOLD_STATUS = """CASE WHEN g.execution = 'released' THEN NULL
+                                                  WHEN t.status = 'queued' THEN 'retrying' ELSE t.status END"""
+"""A hand-back is no event; a loss that goes straight back is one as a failure that waits is."""
+_EVENT = "CASE status WHEN 'completed' THEN 'task.succeeded' WHEN 'failed' THEN 'task.failed' ELSE 'task.retrying' END"
+
 # $1 id uuid[] (sorted)  $2 version  $3 worker id  $4 status  $5 execution status  $6 result  $7 error  $8 due_at
 # $9 attempt  $10 losses  $11 snoozes  $12 dead letter id  $13 reason
 # Guarded by (version, worker): a late writer changes nothing. Execution, dead letter and figures stand or fall with it.
@@ -125,8 +146,9 @@ WITH given AS (
     WHERE t.id = g.id AND t.version = g.version AND t.worker_id = g.worker_id
     RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, t.number, t.life, t.attempt,
               t.started_seq, t.started_at, t.queued_at, t.worker_id, g.execution, g.error, g.letter_id, g.reason,
-              t.tags, t.owner_id, CASE WHEN g.letter_id IS NOT NULL THEN t.payload END AS payload
-), tried AS (
+              t.tags, t.owner_id, CASE WHEN g.letter_id IS NOT NULL THEN t.payload END AS payload, t.callback,
+              {told(_TOLD_STATUS)}
+), {delivered(_EVENT)}, tried AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
                             finished_at, started_seq, finished_seq, error)
     SELECT id, number, life, CASE WHEN execution = 'released' THEN attempt + 1 ELSE attempt END, execution, status,
@@ -161,7 +183,7 @@ FROM moved"""
 
 # $1 worker id  $2 task ids (sorted)  $3 versions  $4 results
 # What RECORD_OUTCOMES does, for attempts of one worker that succeeded.
-RECORD_SUCCESSES = """-- store.moves.record_successes
+RECORD_SUCCESSES = f"""-- store.moves.record_successes
 WITH moved AS (
     UPDATE tasks t
     SET status = 'completed', version = t.version + 1, seq = t.seq + 1, result = g.result::json, error = NULL,
@@ -169,8 +191,8 @@ WITH moved AS (
     FROM unnest($2::text::uuid[], $3::text::integer[], $4::text[]) AS g(id, version, result)
     WHERE t.id = g.id AND t.version = g.version AND t.worker_id = $1
     RETURNING t.id, t.seq, t.version, t.type, t.queue, t.number, t.life, t.attempt, t.started_seq, t.started_at,
-              t.queued_at, t.owner_id
-), tried AS (
+              t.queued_at, t.owner_id, t.callback, {told_of("completed")}
+), {delivered("'task.succeeded'")}, tried AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
                             finished_at, started_seq, finished_seq)
     SELECT id, number, life, attempt, 'succeeded', 'completed', $1, queued_at, started_at, clock_timestamp(),

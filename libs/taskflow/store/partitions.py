@@ -1,4 +1,5 @@
-"""Ranges of ids: what belongs to a task lives in partitions of seven days by its id, made ahead and on demand.
+"""Ranges of ids: tasks and what belongs to them live in partitions of seven days by their ids, made ahead and on demand.
+Webhook deliveries, too, by ids of their own: an event of an old task may be of today.
 
 `CREATE ... LIKE` and `ATTACH` take no lock that stops inserts, where `CREATE ... PARTITION OF` would.
 """
@@ -14,7 +15,12 @@ from taskflow.kit.ids import first_id_at, id_time
 if TYPE_CHECKING:
     from taskflow.store.connect import Conn  # `taskflow migrate` is installed without what it measures with
 
-TABLES = ("tasks", "executions", "task_logs", "task_events", "dead_letter_details")
+TABLES = (
+    "tasks", "executions", "task_logs", "task_events", "dead_letter_details", "webhook_deliveries",
+    "webhook_attempts",
+)  # fmt: skip
+_HOLDERS = ("tasks", "dead_letter_details", "webhook_deliveries")
+"""Whose rows keep a range; the others' go with them."""
 RANGE = timedelta(days=7)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCK = 0x7461736B  # one maker of ranges at a time
@@ -91,7 +97,7 @@ async def _drop_if_empty(conn: Conn, day: str) -> int:
         await conn.execute("SET LOCAL lock_timeout = '200ms'")
         await conn.execute(f"LOCK TABLE tasks_{day} IN ACCESS EXCLUSIVE MODE")
         if await conn.fetchval(
-            f"SELECT EXISTS (SELECT FROM tasks_{day}) OR EXISTS (SELECT FROM dead_letter_details_{day})"
+            "SELECT " + " OR ".join(f"EXISTS (SELECT FROM {table}_{day})" for table in _HOLDERS)
         ):
             return 0
         await conn.execute("DROP TABLE " + ", ".join(f"{table}_{day}" for table in TABLES))

@@ -12,6 +12,7 @@ from taskflow.domain.attempt import ErrorInfo
 from taskflow.domain.task import Claimed, Moved
 from taskflow.store import wire
 from taskflow.store.connect import Conn, one_row
+from taskflow.store.telling import delivered, told
 
 # Is there anything at all: for the turn of now, and for duties that look more rarely. A probe an index and range; dead
 # deltas are walked through only while nothing moves, when there are few.
@@ -53,7 +54,7 @@ async def look(conn: Conn) -> Signs:
 
 # $1 limit
 # Expiry goes first: what is due and expired at once never starts.
-TURN_TASKS = """-- store.tending.turn_tasks
+TURN_TASKS = f"""-- store.tending.turn_tasks
 WITH late AS MATERIALIZED (
     SELECT id, status FROM tasks
     WHERE expires_at IS NOT NULL AND status IN ('scheduled', 'queued', 'retrying') AND expires_at <= now()
@@ -71,8 +72,9 @@ WITH late AS MATERIALIZED (
         rung_at = CASE WHEN n.target = 'queued' THEN clock_timestamp() ELSE t.rung_at END,
         finished_at = CASE WHEN n.target = 'expired' THEN clock_timestamp() END
     FROM turned n WHERE t.id = n.id
-    RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, t.owner_id, n.origin
-), noted AS (
+    RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, t.owner_id, n.origin,
+              t.callback, {told("nullif(n.target, 'queued')")}
+), {delivered("'task.expired'")}, noted AS (
     INSERT INTO task_events (task_id, at, seq, kind, status, data)
     SELECT id, clock_timestamp(), seq, 'task', 'expired', json_build_object('from', origin)
     FROM moved WHERE status = 'expired'

@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 
 from taskflow.domain.attempt import ErrorInfo
+from taskflow.domain.callback import Callback, Target, shown_callback, shown_target
 from taskflow.domain.retry import RetryPolicy
 from taskflow.domain.task import LANE_NAMES, Claimed, Moved, Task
 from taskflow.kit.clock import rfc3339
@@ -19,6 +20,8 @@ Row = asyncpg.Record
 
 _encoder = msgspec.json.Encoder()
 _retry_decoder = msgspec.json.Decoder(RetryPolicy)
+_callback_decoder = msgspec.json.Decoder(Callback)
+_target_decoder = msgspec.json.Decoder(Target)
 
 
 def to_json(value: Any) -> str:
@@ -109,6 +112,6 @@ def task(row: Row) -> Task:
         finished_at=time_text(row["finished_at"]),
         worker_id=str(row["worker_id"]) if row["worker_id"] else None,
         owner_id=str(row["owner_id"]),
-        callback=None,
-        target=None,
+        callback=shown_callback(_callback_decoder.decode(row["callback"])) if row["callback"] else None,
+        target=shown_target(_target_decoder.decode(row["target"])) if row["target"] else None,
     )

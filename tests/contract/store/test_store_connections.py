@@ -15,7 +15,7 @@ from taskflow.kit.batcher import Verdict
 from taskflow.kit.metrics import REGISTRY
 from taskflow.store.connect import Conn, Database, Line
 from taskflow.store.errors import AnswerLost, Contention, DatabaseAway, Unstorable, translated, verdict
-from taskflow.store.tasks import insert_tasks
+from taskflow.store.inserts import insert_tasks
 
 OTHERS = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
 KILL_OTHERS = f"SELECT pg_terminate_backend(pid) {OTHERS}"

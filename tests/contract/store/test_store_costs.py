@@ -38,8 +38,8 @@ def _asked(worker: str, queued: list[str], running: list[str], letters: list[str
     """The hot statements for 100 queued or 100 running tasks (of this worker), or for a page of 100."""
     me, waiting, held, buried = f"'{worker}'", _ids(queued), _ids(running), _ids(letters)
     return {
-        "store.tasks.insert_alike": Asked(_alike(me), 2_000),
-        "store.tasks.insert_tasks": Asked(_various(me), 2_000),
+        "store.inserts.insert_alike": Asked(_alike(me), 2_000),
+        "store.inserts.insert_tasks": Asked(_various(me), 2_000),
         "store.moves.claim_tasks": Asked(f"{me}, {waiting}, '{{echo,demo}}', 'queued'", 2_200),
         "store.moves.read_remainder": Asked(f"{me}, {waiting}", 1_000),
         "store.moves.record_successes": Asked(f"{me}, {held}, {_VERSIONS}, {_many('text', '{}')}", 2_800),

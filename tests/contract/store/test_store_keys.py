@@ -11,7 +11,7 @@ from tests.contract.store.conftest import Connect
 from taskflow.domain.task import LOCAL_OWNER
 from taskflow.kit.ids import new_id
 from taskflow.store.idempotency import Key, has_key, take_keys
-from taskflow.store.tasks import insert_tasks
+from taskflow.store.inserts import insert_tasks
 
 OTHER_OWNER = new_id()
 

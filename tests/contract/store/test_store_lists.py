@@ -14,7 +14,8 @@ from taskflow.domain.task import Task
 from taskflow.domain.transitions import Status
 from taskflow.kit.ids import first_id_at, new_id
 from taskflow.store.partitions import ensure_ranges_of
-from taskflow.store.tasks import insert_tasks, list_tasks, read_statuses
+from taskflow.store.inserts import insert_tasks
+from taskflow.store.tasks import list_tasks, read_statuses
 
 
 async def listed(

@@ -21,7 +21,7 @@ from taskflow.store.partitions import (
     ensure_ranges_of,
     range_start,
 )
-from taskflow.store.tasks import insert_tasks
+from taskflow.store.inserts import insert_tasks
 
 FAR = datetime(2031, 3, 1, tzinfo=UTC)
 

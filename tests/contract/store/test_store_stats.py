@@ -19,7 +19,7 @@ from taskflow.kit.clock import now
 from taskflow.kit.ids import first_id_at, new_id
 from taskflow.store import stats, tending
 from taskflow.store.commands import cancel_tasks, retry_tasks
-from taskflow.store.tasks import insert_tasks
+from taskflow.store.inserts import insert_tasks
 
 STATUSES = set(Status)
 ANN, BOB = new_id(), new_id()

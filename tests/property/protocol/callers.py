@@ -23,8 +23,8 @@ def _dies(world: World) -> World:
 
 @stands_for(
     "taskflow.engine.submit.Submitter",
-    "taskflow.store.tasks.INSERT_TASKS",
-    "taskflow.store.tasks.INSERT_ALIKE",
+    "taskflow.store.inserts.INSERT_TASKS",
+    "taskflow.store.inserts.INSERT_ALIKE",
 )
 def submits(scope: Scope, world: World) -> Iterator[Step]:
     """The next task is accepted: its row is committed, then its doorbell rung."""
