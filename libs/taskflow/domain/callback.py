@@ -5,9 +5,9 @@ Header values and secrets are kept encrypted, as one sealed text, and read back 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 PUSH_TYPE = "http.push"
 """The type of a task with a target that names none, and what a worker declares that pushes."""
@@ -28,6 +28,44 @@ EVENT_OF_STATUS: dict[str, Event] = {
     "running": "task.started",
     "retrying": "task.retrying",
 }
+
+
+Url = Annotated[str, Meta(min_length=1, max_length=2_000, description="a URL such as https://example.org/hook")]
+Events = Annotated[
+    list[Event], Meta(min_length=1, max_length=len(EVENTS), description=f"a list of some of {', '.join(EVENTS)}")
+]
+HeaderValues = Annotated[
+    dict[str, str], Meta(max_length=64, description="an object of at most 64 names of headers and their values")
+]
+Secret = Annotated[
+    str,
+    Meta(
+        min_length=16,
+        max_length=255,
+        description="whsec_ and base64 of 24 to 64 bytes, or 16 to 255 visible ASCII characters",
+    ),
+]
+# A float that is whole: JSON knows no integers, and 5.0 is 5.
+Tries = Annotated[float, Meta(ge=1, le=100, multiple_of=1, description="a whole number from 1 to 100")]
+Method = Annotated[Literal["POST", "PUT", "PATCH"], Meta(description="POST, PUT or PATCH")]
+
+
+class CallbackWish(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom to tell what becomes of a task, as callers say it."""
+
+    url: Url
+    events: Events | None = None
+    headers: HeaderValues | None = None
+    secret: Secret | None = None
+    max_attempts: Tries | None = None
+
+
+class TargetWish(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who executes a task over HTTP, as callers say it."""
+
+    url: Url
+    method: Method | None = None
+    headers: HeaderValues | None = None
 
 
 class Callback(Struct, frozen=True):

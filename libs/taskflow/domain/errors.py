@@ -182,6 +182,12 @@ class UnknownType(TaskflowError):
     code = "unknown_type"
 
 
+class TargetRefused(TaskflowError):
+    """A URL leads to where nothing is sent from here."""
+
+    code = "target_refused"
+
+
 class IdempotencyKeyReused(TaskflowError):
     """The idempotency key was used for another request."""
 

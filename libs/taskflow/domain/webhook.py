@@ -8,7 +8,11 @@ from msgspec import Raw, Struct
 
 from taskflow.domain.task import Task, Time
 
-TEST_EVENT = "task.test"
+Sendable = Literal[
+    "task.succeeded", "task.failed", "task.cancelled", "task.expired", "task.started", "task.retrying", "task.test"
+]
+SENDABLE: tuple[Sendable, ...] = get_args(Sendable)
+TEST_EVENT: Sendable = "task.test"
 """Sent on demand for a task of which there is nothing to tell yet."""
 ALERT_EVENT = "dead_letters.surge"
 """Sent to operators: alike dead letters came in too fast."""

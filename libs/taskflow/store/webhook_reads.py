@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from taskflow.domain.filters import DeliveryFilters
 from taskflow.domain.task import LOCAL_OWNER
@@ -37,6 +38,10 @@ SELECT {_COLUMNS} {_FROM} WHERE {_MATCH} AND d.task_id = $5 AND ($7::uuid IS NUL
 # $1 delivery id  $2 task id  $3 owner id, or null: anybody's
 READ_DELIVERY = f"""-- store.webhook_reads.read_delivery
 SELECT {_COLUMNS} {_FROM} WHERE d.id = $1 AND d.task_id = $2 AND ($3::uuid IS NULL OR d.owner_id = $3)"""
+
+# $1 task id  $2 owner id, or null: anybody's
+READ_CALLBACK = """-- store.webhook_reads.read_callback
+SELECT status, callback FROM tasks WHERE id = $1 AND ($2::uuid IS NULL OR owner_id = $2)"""
 
 # $1 delivery id uuid[]  $2 how many of each
 READ_ATTEMPTS = """-- store.webhook_reads.read_attempts
@@ -104,6 +109,19 @@ async def read_delivery(
     """One delivery of this task, or None."""
     rows = await conn.fetch(READ_DELIVERY, delivery_id, task_id, owner)
     return next(iter(await _with_attempts(conn, rows)), None)
+
+
+class CallbackRow(NamedTuple):
+    """A task's status, and its callback as it is kept, if it has one."""
+
+    status: str
+    callback: str | None
+
+
+async def read_callback(conn: Conn, task_id: str, owner: str | None) -> CallbackRow | None:
+    """None without such a task, or if it is not the owner's."""
+    row = await conn.fetchrow(READ_CALLBACK, task_id, owner)
+    return CallbackRow(*row) if row else None
 
 
 async def _with_attempts(conn: Conn, rows: Sequence[Row]) -> list[Delivery]:

@@ -18,6 +18,7 @@ from msgspec import Raw
 from taskflow.domain import errors
 from taskflow.domain.errors import Problem, TaskflowError
 from taskflow.domain.retry import RetryPolicy
+from taskflow_api import nested
 from taskflow_api.names import SUBMIT_SYNONYMS, unknown
 from taskflow_api.problems import PROBLEMS_MAX, refusal
 from taskflow_api.strict_json import check_grammar
@@ -25,10 +26,6 @@ from taskflow_api.submission import BATCH_ITEMS_MAX, Fault, Item, Submission, Ta
 
 ALIASES = {"task_type": "type"}
 """Read for callers of an older system, never written."""
-NOT_OFFERED = frozenset(
-    {"callback", "target"}
-    | {f"callback_{part}" for part in ("url", "events", "headers", "secret", "max_attempts")}
-)
 
 _EXPECTED = {
     "type": "1 to 128 of A-Z a-z 0-9 _ . : -",
@@ -148,14 +145,15 @@ def _examine(
         field = ALIASES.get(name, name)
         if field != name and members.get(field, raw) != raw:
             faults.append(_invalid(_join(at, name), f"differs from {field}; expected one of them"))
-        elif field in NOT_OFFERED:
-            faults += [] if raw == _NULL else [_invalid(_join(at, name), "not offered by this version")]
+        elif field in nested.FLAT:
+            continue
         elif field not in fields:
-            problem = unknown("field", name, {*fields, *NOT_OFFERED}, SUBMIT_SYNONYMS, _join(at, name))
+            problem = unknown("field", name, {*fields, *nested.FLAT}, SUBMIT_SYNONYMS, _join(at, name))
             faults.append(Fault(errors.UnknownField, problem))
         else:
             faults += _take(said, field, raw, _join(at, name), fields[field])
-    return said, faults
+    said.callback, flat = nested.flat_callback(members, said.callback, at)
+    return said, [*faults, *flat]
 
 
 def _take(
@@ -172,6 +170,10 @@ def _take(
             yield from _tags(raw, pointer)
         elif field == "retry":
             yield from _retry(raw, pointer)
+        elif field in nested.KINDS:
+            value, faults = nested.read(field, raw, pointer)
+            setattr(said, field, value)
+            yield from faults
         else:
             yield _invalid(pointer, f"expected {_EXPECTED[field]}")
 

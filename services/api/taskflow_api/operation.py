@@ -33,6 +33,8 @@ PATHS = {
     "operation_id": (re.compile(ID_PATTERN), "The operation's id"),
     "user_id": (re.compile(ID_PATTERN), "The account's id"),
     "key_id": (re.compile(ID_PATTERN), "The API key's id"),
+    "delivery_id": (re.compile(ID_PATTERN), "The webhook delivery's id"),
+    "secret_id": (re.compile(ID_PATTERN), "The signing secret's id"),
     "worker_id": (re.compile(ID_PATTERN), "The worker's id"),
     "queue": (re.compile(QUEUE_PATTERN), "The queue's name"),
     "type": (re.compile(TYPE_PATTERN), "The type's name"),

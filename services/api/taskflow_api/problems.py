@@ -50,6 +50,7 @@ STATUSES: dict[type[TaskflowError], int] = {
     errors.Invalid: 422,
     errors.UnknownField: 422,
     errors.UnknownType: 422,
+    errors.TargetRefused: 422,
     errors.IdempotencyKeyReused: 422,
     errors.QueueLimit: 422,
     errors.RateLimited: 429,

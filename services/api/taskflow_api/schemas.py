@@ -18,6 +18,7 @@ from taskflow.domain.errors import Problem
 from taskflow.domain.operation import AuditEvent, Operation, OperationDetail
 from taskflow.domain.task import Accepted, Execution, LogLine, Task, TaskEvent
 from taskflow.domain.transitions import Status
+from taskflow.domain.webhook import Delivery, DeliveryAttempt, Endpoint, SigningSecret
 from taskflow.domain.views import Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo
 from taskflow.engine.accounts import Registered
 from taskflow.engine.sign_in import Granted
@@ -33,7 +34,7 @@ Schema = dict[str, Any]
 _OUTPUTS = (
     Task, Execution, LogLine, TaskEvent, DeadLetter, LetterGroup, Explanation, Stats, QueueInfo, WorkerInfo,
     TypeInfo, Accepted, DeadLetterDetail, FailedTry, Operation, OperationDetail, AuditEvent, User, Profile, ApiKey,
-    Granted, Registered,
+    Granted, Registered, Delivery, DeliveryAttempt, Endpoint, SigningSecret,
 )  # fmt: skip
 _INPUTS = (Submission, Item, Batch, CanaryBody, *ACCOUNT_BODIES)
 _LISTS = (
@@ -49,6 +50,9 @@ _LISTS = (
     "AuditEvent",
     "User",
     "ApiKey",
+    "Delivery",
+    "Endpoint",
+    "SigningSecret",
 )
 _TEXT: Schema = {"type": "string"}
 _ANY_OBJECT: Schema = {"type": "object", "additionalProperties": True}
@@ -95,8 +99,6 @@ def _put_right(schemas: dict[str, Schema]) -> None:
         "error": error,
         "progress": {"anyOf": [ref("Progress"), {"type": "null"}]},
         "metadata": _ANY_OBJECT,
-        "callback": {"type": "null"},
-        "target": {"type": "null"},
     }
     schemas["Execution"]["properties"] |= {
         "status": {"type": "string", "enum": sorted(ExecutionStatus)},
@@ -124,6 +126,7 @@ def _put_right(schemas: dict[str, Schema]) -> None:
     schemas["AuditEvent"]["properties"] |= {"id": _id("Its id"), "data": _ANY_OBJECT}
     schemas["LetterGroup"]["properties"] |= {"error": error}
     _put_accounts_right(schemas)
+    _put_webhooks_right(schemas)
     schemas["Accepted"]["properties"] |= {"id": _id("The task's id"), "status": status}
     schemas["ProblemDetails"]["properties"]["code"] = {
         "type": "string",
@@ -152,6 +155,23 @@ def _put_accounts_right(schemas: dict[str, Schema]) -> None:
         schemas[name]["type"] = ["object", "null"]  # all of it may be left out
 
 
+def _put_webhooks_right(schemas: dict[str, Schema]) -> None:
+    for name in ("Delivery", "SigningSecret"):
+        schemas[name]["properties"]["id"] = _id("Its id")
+    for name, said, base in (
+        ("SentDelivery", {"delivery_id": _id("The same as `id`")}, "Delivery"),
+        ("MadeSecret", {"secret": {"type": "string", "description": "The secret itself, shown this once"}}, "SigningSecret"),
+    ):
+        schemas[name] = {
+            **schemas[base],
+            "title": name,
+            "properties": {**said, **schemas[base]["properties"]},
+            "required": sorted([*said, *schemas[base]["required"]]),
+        }
+    for name in ("NewSecret", "Trigger"):
+        schemas[name]["type"] = ["object", "null"]
+
+
 def _put_submission_right(schema: Schema) -> None:
     members = schema["properties"]
     members["type"] = next(option for option in members["type"]["anyOf"] if option["type"] == "string")
@@ -162,7 +182,7 @@ def _put_submission_right(schema: Schema) -> None:
     members["metadata"] = {**_ANY_OBJECT, "type": ["object", "null"], "description": "16 KiB of text at most"}
     members["run_at"]["description"] = "When it is due, at most a year ahead; not beside delay_seconds"
     members["expires_at"]["description"] = "After this moment it is not started any more"
-    schema["required"] = ["type"]
+    schema["anyOf"] = [{"required": ["type"]}, {"required": ["target"]}]
     schema["description"] = "A task to be done. null counts as not given, except as the payload."
     both = {"run_at": _TEXT, "delay_seconds": {"type": "number"}}
     schema["not"] = {"required": sorted(both), "properties": both}

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from taskflow.engine.api_keys import ApiKeys
     from taskflow.engine.commands import Commands
     from taskflow.engine.credentials import Credentials
+    from taskflow.engine.deliveries import Deliveries
+    from taskflow.engine.endpoints import Endpoints
     from taskflow.engine.health import Health
     from taskflow.engine.operations import Operations
     from taskflow.engine.read import Reader
     from taskflow.engine.sign_in import SignIn
+    from taskflow.engine.signing import SigningSecrets
     from taskflow.engine.submit import Submitter
     from taskflow.engine.users import Users
     from taskflow.engine.waiting import Waiters
@@ -36,3 +39,6 @@ class Services(Struct, frozen=True):
     api_keys: ApiKeys
     accounts: Accounts | None
     sign_in: SignIn | None
+    endpoints: Endpoints
+    deliveries: Deliveries
+    signing_secrets: SigningSecrets | None

@@ -14,6 +14,7 @@ from typing import Annotated
 from msgspec import Meta, Raw, Struct, field
 
 from taskflow.domain import errors
+from taskflow.domain.callback import PUSH_TYPE, CallbackWish, TargetWish
 from taskflow.domain.errors import Problem, TaskflowError
 from taskflow.domain.retry import RetryPolicy
 from taskflow.domain.task import DEFAULT_QUEUE, Lane, LaneName, NewTask
@@ -67,6 +68,8 @@ class Submission(Struct, forbid_unknown_fields=True):
     max_attempts: MaxAttempts | None = None
     timeout_seconds: TimeoutSeconds | None = None
     retry: RetryPolicy | None = None
+    callback: CallbackWish | None = None
+    target: TargetWish | None = None
 
 
 class Item(Submission, forbid_unknown_fields=True):
@@ -92,6 +95,7 @@ def is_plain(said: Submission) -> bool:
     """Whether it says nothing that `judge` would have to look at: nearly all do not."""
     return (
         said.type is not None
+        and said.type != PUSH_TYPE
         and said.run_at is None
         and said.expires_at is None
         and len(memoryview(said.payload)) <= PAYLOAD_BYTES_MAX
@@ -102,8 +106,11 @@ def is_plain(said: Submission) -> bool:
 def judge(submission: Submission, now: datetime, at: str = "") -> Iterator[Fault]:
     """The faults no type can tell; `at` is the pointer to the task in the body."""
     said = submission
-    if said.type is None:
-        yield _invalid(f"{at}/type", "is required; expected 1 to 128 of A-Z a-z 0-9 _ . : -")
+    if said.target is None:
+        if said.type is None:
+            yield _invalid(f"{at}/type", "is required; expected 1 to 128 of A-Z a-z 0-9 _ . : -")
+        elif said.type == PUSH_TYPE:
+            yield _invalid(f"{at}/target", f"is required, as type is {PUSH_TYPE}; expected an object with a url")
     if len(memoryview(said.payload)) > PAYLOAD_BYTES_MAX:
         yield Fault(
             errors.TooLarge, Problem(f"is over {PAYLOAD_BYTES_MAX} bytes of text", pointer=f"{at}/payload")
@@ -136,7 +143,7 @@ def new_task(said: Submission) -> NewTask:
     metadata = bytes(said.metadata)
     return NewTask(
         id=new_id(),
-        type=said.type or "",
+        type=said.type or PUSH_TYPE,
         payload=bytes(said.payload).decode(),
         lane=lane_of(said.priority),
         queue=said.queue or DEFAULT_QUEUE,

@@ -14,10 +14,11 @@ from taskflow_api.routes import (
     submit,
     tasks,
     users,
+    webhooks,
 )
 
-ACCOUNT_BODIES = (*auth.BODIES, *api_keys.BODIES, *users.BODIES)
-"""What calls about accounts may bear."""
+ACCOUNT_BODIES = (*auth.BODIES, *api_keys.BODIES, *users.BODIES, *webhooks.BODIES)
+"""What calls about accounts and webhooks may bear."""
 OPERATIONS: tuple[Operation, ...] = (
     *submit.OPERATIONS,
     *tasks.OPERATIONS,
@@ -28,5 +29,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *auth.OPERATIONS,
     *api_keys.OPERATIONS,
     *users.OPERATIONS,
+    *webhooks.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -15,6 +15,7 @@ import msgspec
 from taskflow.domain.errors import BadHeader, Draining, NotFound, OutcomeUnknown, Unavailable
 from taskflow.domain.task import Submitted, Task
 from taskflow.domain.transitions import TERMINAL
+from taskflow.engine.endpoints import Refusal
 from taskflow.engine.waiting import Follower
 from taskflow.kit.clock import now
 from taskflow.kit.logging import get_logger, logs_debug
@@ -51,8 +52,11 @@ async def submit(call: Call) -> ASGIApp:
     refuse_while_draining(call)
     key = idempotency_key(call)
     body = await call.body()
-    task = new_task(_read_one(body))
+    said = _read_one(body)
+    task = new_task(said)
     task.owner_id = call.caller.user_id
+    if said.callback is not None or said.target is not None:
+        _refuse(call.services.endpoints.attach(task, said.callback, said.target))
     if key is not None:
         task.idempotency_key = key
         task.request_hash = request_hash(f"POST {call.operation.path}", body)
@@ -79,13 +83,17 @@ async def submit_batch(call: Call) -> ASGIApp:
     items = _read_batch(body)
     await call.services.admission.count(call.scope, call.caller, len(items) - 1)
     texts = _item_texts(body) if any(item.idempotency_key is not None for item in items) else []
+    refusals: list[Refusal] = []
     for at, item in enumerate(items):
         task = new_task(item)
         task.owner_id = call.caller.user_id
+        if item.callback is not None or item.target is not None:
+            refusals += call.services.endpoints.attach(task, item.callback, item.target, f"/items/{at}")
         if item.idempotency_key is not None:
             task.idempotency_key = item.idempotency_key
             task.request_hash = request_hash(f"{route} item", texts[at])
         tasks.append(task)
+    _refuse(refusals)
     whole_hash = request_hash(route, body) if key is not None else b""
     with traced(call, tasks):
         accepted = await call.services.submitter.submit_batch(
@@ -97,6 +105,10 @@ async def submit_batch(call: Call) -> ASGIApp:
     if all(one.replayed for one in accepted):
         return answer({"items": accepted}, 200, [REPLAYED])
     return answer({"items": accepted}, 202)
+
+
+def _refuse(refusals: list[Refusal]) -> None:
+    faults.raise_for([faults.Fault(kind, problem) for kind, problem in refusals[: faults.PROBLEMS_MAX]])
 
 
 def refuse_while_draining(call: Call) -> None:
