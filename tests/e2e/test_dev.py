@@ -198,7 +198,7 @@ def test_it_ends_in_order_leaves_nothing_and_finds_its_data_again(number: signal
         task_id = first.submit()
         assert first.task(task_id, wait=10)["status"] == "completed"
         pids = first.pids()
-        assert len(pids) == 6
+        assert len(pids) == 7
         assert first.end(number) == 0
         assert not set(pids) & set(running())
         assert not (place / "data" / "dev.json").exists()

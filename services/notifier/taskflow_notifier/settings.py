@@ -10,6 +10,8 @@ from taskflow.engine.settings import Attempts, KeySettings, ServiceSettings
 from taskflow.kit.settings import Seconds, Secret
 
 Delay = Annotated[Seconds, Meta(ge=0, le=86_400)]
+DELAYS = "1 to 100 durations from 0 to 24h, with commas between, such as 5s,30s,2m"
+Delays = Annotated[tuple[Delay, ...], Meta(min_length=1, max_length=100, description=DELAYS)]
 
 
 class Settings(KeySettings, ServiceSettings, frozen=True, kw_only=True):
@@ -19,13 +21,7 @@ class Settings(KeySettings, ServiceSettings, frozen=True, kw_only=True):
     secret_key_previous: Secret | None = None
     webhook_timeout: Annotated[Seconds, Meta(ge=0.1, le=300)] = 10.0
     webhook_max_attempts: Attempts = 5
-    webhook_delays: Annotated[tuple[Delay, ...], Meta(min_length=1, max_length=100)] = (
-        5,
-        30,
-        120,
-        600,
-        3_600,
-    )
+    webhook_delays: Delays = (5.0, 30.0, 120.0, 600.0, 3_600.0)
     webhook_concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 100
     webhook_host_concurrency: Annotated[int, Meta(ge=1, le=1_000)] = 10
 
