@@ -11,7 +11,7 @@ RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
 BENCH := $(VENV)/.bench
 REQUIREMENTS := deployments/requirements
-IMAGES := api worker scheduler dlq-consumer migrate
+IMAGES := api worker scheduler dlq-consumer notifier migrate
 # A python that merely lies on the PATH (a shim of a version that is not installed) must not be chosen.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)

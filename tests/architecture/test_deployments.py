@@ -47,6 +47,7 @@ PROGRAMS = {
     "worker": ("taskflow_worker.__main__",),
     "scheduler": ("taskflow_scheduler.__main__", "taskflow.cli.cabinet", "taskflow.engine.overview"),
     "dlq-consumer": ("taskflow_dlq_consumer.__main__",),
+    "notifier": ("taskflow_notifier.__main__",),
     "migrate": ("taskflow.store.migrate",),
 }
 # Imports these modules where nothing can be imported that is not installed with a service.
@@ -81,7 +82,7 @@ def test_what_traces_need_is_tested_as_it_is_installed() -> None:
 def test_workers_carry_nothing_that_only_the_api_needs() -> None:
     only_api = {"litestar", "uvicorn", "jsonschema-rs", "httptools"}
     assert only_api <= pins("api").keys()
-    for service in ("worker", "scheduler", "dlq-consumer", "migrate"):
+    for service in ("worker", "scheduler", "dlq-consumer", "notifier", "migrate"):
         assert not only_api & pins(service).keys(), service
 
 

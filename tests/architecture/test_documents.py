@@ -23,6 +23,7 @@ SETTINGS = {
     "taskflow_worker.settings": "w",
     "taskflow_scheduler.settings": "s",
     "taskflow_dlq_consumer.settings": "d",
+    "taskflow_notifier.settings": "n",
     "taskflow.cli.dev.settings": "dev",
 }
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#([^)\s]+))?\)")

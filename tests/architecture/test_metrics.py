@@ -19,6 +19,7 @@ from tests.support.systems import ROOT
 import taskflow
 import taskflow_api
 import taskflow_dlq_consumer
+import taskflow_notifier
 import taskflow_scheduler
 import taskflow_worker
 from taskflow.bus.rights import Role
@@ -34,7 +35,8 @@ ALERTS: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def made() -> set[str]:
     """The names of all metrics that any program of ours makes."""
-    for package in (taskflow, taskflow_api, taskflow_worker, taskflow_scheduler, taskflow_dlq_consumer):
+    services = (taskflow_api, taskflow_worker, taskflow_scheduler, taskflow_dlq_consumer, taskflow_notifier)
+    for package in (taskflow, *services):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)

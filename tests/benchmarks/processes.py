@@ -31,7 +31,7 @@ class _Stat(NamedTuple):
 def usage_of_system(pids: dict[str, Any]) -> dict[str, Usage]:
     """By the names that tables show, from the pids in `dev.json`."""
     found = dict(_stats())
-    named = {name: pids[name] for name in ("api", "scheduler", "dlq_consumer", "nats")}
+    named = {name: pids[name] for name in ("api", "scheduler", "dlq_consumer", "notifier", "nats")}
     named |= {f"worker {place}": pid for place, pid in enumerate(pids["workers"], 1)}
     used = {name: Usage(_cpu_seconds(found, pid), resident_bytes(pid)) for name, pid in named.items()}
     family = list(_family(found, pids["postgres"]))

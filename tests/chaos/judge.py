@@ -24,7 +24,7 @@ _DOCTOR_SECONDS = 20
 _FAILED_PATIENCE_SECONDS = 10
 
 _EXIT = re.compile(
-    r'^dev .* process\.ended +name=(?:api|scheduler|dlq-consumer|worker-\d+) how="exit code (\d+)"'
+    r'^dev .* process\.ended +name=(?:api|scheduler|dlq-consumer|notifier|worker-\d+) how="exit code (\d+)"'
 )
 
 _TWICE = """

@@ -40,7 +40,7 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.first_port = free_port(count=WORKERS + 2)
+        self.first_port = free_port(count=WORKERS + 3)
         self._stack = ExitStack()
         self._running: prometheus.Prometheus | None = None
 
@@ -52,9 +52,10 @@ class Watch:
     def begin(self, stage: Stage) -> prometheus.Prometheus:
         """Watch the system of this cell."""
         if self._running is None:
-            at = [f"127.0.0.1:{port}" for port in range(self.first_port, self.first_port + WORKERS + 2)]
+            at = [f"127.0.0.1:{port}" for port in range(self.first_port, self.first_port + WORKERS + 3)]
             api = stage.system.facts()["api_url"].removeprefix("http://")
-            targets = {"api": [api], "scheduler": at[:1], "dlq-consumer": at[1:2], "worker": at[2:]}
+            tenders = {"scheduler": at[:1], "dlq-consumer": at[1:2], "notifier": at[2:3]}
+            targets = {"api": [api], **tenders, "worker": at[3:]}
             rules = faster(prometheus.RULES.read_text())
             self._running = self._stack.enter_context(
                 prometheus.prometheus(self.folder, targets, rules=rules)

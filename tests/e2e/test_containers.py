@@ -37,7 +37,14 @@ from taskflow.bus.topology import Topology
 pytestmark = pytest.mark.timeout(900)
 
 MEGABYTE = 1_000_000
-ADDED_MEGABYTES_MAX = {"api": 145, "worker": 60, "scheduler": 60, "dlq-consumer": 60, "migrate": 60}
+ADDED_MEGABYTES_MAX = {
+    "api": 145,
+    "worker": 60,
+    "scheduler": 60,
+    "dlq-consumer": 60,
+    "notifier": 60,
+    "migrate": 60,
+}
 GRACE_SECONDS = 45
 
 
@@ -123,7 +130,7 @@ def test_nobody_calls_the_api_without_a_key_but_to_see_how_it_is(stack: Stack, a
 
 
 def test_containers_have_no_rights(stack: Stack) -> None:
-    for service in ("api", "worker", "scheduler", "dlq-consumer", "nats"):
+    for service in ("api", "worker", "scheduler", "dlq-consumer", "notifier", "nats"):
         found = stack.inspect(stack.containers(service)[0])
         assert found["Config"]["User"] == "10001:10001", service
         assert found["HostConfig"]["ReadonlyRootfs"], service
@@ -200,7 +207,7 @@ def test_a_rolling_restart_under_load_loses_nothing_and_spends_no_attempt(
 ) -> None:
     restarted = [
         *three_workers,
-        *(stack.containers(name)[0] for name in ("scheduler", "dlq-consumer", "nats")),
+        *(stack.containers(name)[0] for name in ("scheduler", "dlq-consumer", "notifier", "nats")),
     ]
     ids: list[str] = []
     with ThreadPoolExecutor(1) as pool:
@@ -229,7 +236,8 @@ def test_the_api_comes_back_with_all_it_took(stack: Stack, api: Callers) -> None
 def test_another_up_changes_nothing(stack: Stack, api: Callers) -> None:
     keys = stack.run("worker", "cat", "/run/taskflow/nats.nk")
     before = {
-        name: stack.containers(name) for name in ("api", "scheduler", "dlq-consumer", "postgres", "nats")
+        name: stack.containers(name)
+        for name in ("api", "scheduler", "dlq-consumer", "notifier", "postgres", "nats")
     }
     stack.up("--scale", "worker=1")
     assert {name: stack.containers(name) for name in before} == before
@@ -274,7 +282,7 @@ def test_the_secret_key_is_changed_twice_and_then_stolen(stack: Stack, key: str)
 def _change_secret_key(stack: Stack, command: str, *arguments: str) -> None:
     stack.compose("run", "--rm", "--no-deps", "--entrypoint", command, "secrets", *arguments)
     stack.compose("run", "--rm", "--no-deps", "secrets")
-    stack.up("--no-deps", "--force-recreate", "api")
+    stack.up("--no-deps", "--force-recreate", "api", "worker", "notifier")
 
 
 def test_nothing_was_lost(stack: Stack) -> None:

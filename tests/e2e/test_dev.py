@@ -71,7 +71,7 @@ class Dev:
     def pids(self) -> list[int]:
         """All processes of this dev that run, itself aside."""
         pids = self.state()["pids"]
-        known = [pids[name] for name in ("postgres", "nats", "api", "scheduler", "dlq_consumer")]
+        known = [pids[name] for name in ("postgres", "nats", "api", "scheduler", "dlq_consumer", "notifier")]
         return [pid for pid in [*known, *pids["workers"]] if pid is not None]
 
     def submit(self, type_: str = "demo") -> str:
@@ -198,7 +198,7 @@ def test_it_ends_in_order_leaves_nothing_and_finds_its_data_again(number: signal
         task_id = first.submit()
         assert first.task(task_id, wait=10)["status"] == "completed"
         pids = first.pids()
-        assert len(pids) == 6
+        assert len(pids) == 7
         assert first.end(number) == 0
         assert not set(pids) & set(running())
         assert not (place / "data" / "dev.json").exists()
@@ -232,14 +232,15 @@ def environment(pid: int) -> dict[str, str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_only_the_api_is_given_a_key_and_it_is_kept(dev: Dev) -> None:
+def test_only_those_who_sign_are_given_a_key_and_it_is_kept(dev: Dev) -> None:
     path = dev.folder.resolve() / "data" / "secret-key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(path.read_text()) >= 64
     assert path.read_text() not in dev.log()
     pids = dev.state()["pids"]
-    assert environment(pids["api"])["SECRET_KEY_FILE"] == str(path)
-    for pid in (pids["scheduler"], pids["dlq_consumer"], *pids["workers"]):
+    for pid in (pids["api"], pids["notifier"], *pids["workers"]):
+        assert environment(pid)["SECRET_KEY_FILE"] == str(path)
+    for pid in (pids["scheduler"], pids["dlq_consumer"]):
         assert "SECRET_KEY_FILE" not in environment(pid)
     assert "callers must sign in" not in dev.log(), "not on loopback"
 

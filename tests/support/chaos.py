@@ -18,7 +18,7 @@ import httpx
 from tests.support.systems import ROOT, System, environment_of_programs
 from tests.support.waiting import wait_until_sync
 
-PIDS_KEPT = ("api", "scheduler", "dlq_consumer", "workers")
+PIDS_KEPT = ("api", "scheduler", "dlq_consumer", "notifier", "workers")
 """Whom the death of a server must not take along."""
 
 

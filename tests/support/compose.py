@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until_sync
 from taskflow.cli.dev.places import free_port
 
 IMAGES = "taskflow-test"
-SERVICES = ("api", "worker", "scheduler", "dlq-consumer", "migrate")
+SERVICES = ("api", "worker", "scheduler", "dlq-consumer", "notifier", "migrate")
 BASE = "python:3.13-slim-trixie"
 
 

@@ -88,11 +88,12 @@ def metered_system(
     *arguments: str, workers: int = 1, **settings: str
 ) -> Iterator[tuple[System, dict[str, list[str]]]]:
     """A running system all of whose processes tell their metrics; and where, by job."""
-    first = free_port(count=workers + 2)
+    first = free_port(count=workers + 3)
     with running_system(*arguments, "--workers", str(workers), PROBE_PORT=str(first), **settings) as system:
-        at = [f"127.0.0.1:{port}" for port in range(first, first + workers + 2)]
+        at = [f"127.0.0.1:{port}" for port in range(first, first + workers + 3)]
         api = system.facts()["api_url"].removeprefix("http://")
-        yield system, {"api": [api], "scheduler": at[:1], "dlq-consumer": at[1:2], "worker": at[2:]}
+        tenders = {"scheduler": at[:1], "dlq-consumer": at[1:2], "notifier": at[2:3]}
+        yield system, {"api": [api], **tenders, "worker": at[3:]}
 
 
 @contextmanager

@@ -22,6 +22,7 @@ class Role(StrEnum):
     WORKER = "worker"
     SCHEDULER = "scheduler"
     DLQ_CONSUMER = "dlq-consumer"
+    NOTIFIER = "notifier"
 
     @property
     def inbox(self) -> str:
@@ -47,6 +48,8 @@ def rights(topology: Topology, role: Role) -> Rights:
             publish, subscribe = _scheduler(topology)
         case Role.DLQ_CONSUMER:
             publish, subscribe = _dlq_consumer(topology)
+        case Role.NOTIFIER:
+            publish, subscribe = _notifier(topology)
     return Rights(publish, [f"{role.inbox}.>", *subscribe])
 
 
@@ -89,6 +92,11 @@ def _dlq_consumer(topology: Topology) -> tuple[list[str], list[str]]:
         topology.next_subject(stream, consumer),
         *topology.ack_subjects(stream, consumer),
     ], _commands(topology, ("operation",))
+
+
+def _notifier(topology: Topology) -> tuple[list[str], list[str]]:
+    """Hears what moves, and commands; says nothing."""
+    return [], [*topology.shard_subjects(), *_commands(topology, COMMANDS)]
 
 
 def _announcing(topology: Topology) -> list[str]:

@@ -92,7 +92,9 @@ def _user(topology: Topology, role: Role, public_key: str) -> str:
 
 
 def _list(subjects: list[str]) -> str:
-    """A subject a line: people read who may what."""
+    """A subject a line: people read who may what. An empty list would allow all."""
+    if not subjects:
+        return '{ deny: ">" }'
     return "[\n" + "\n".join(f"        {_quoted(subject)}" for subject in subjects) + "\n      ]"
 
 

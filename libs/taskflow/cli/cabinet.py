@@ -76,6 +76,15 @@ class _Cabinet:
         self._write(name, made, "made", mode)
         return made
 
+    def copy(self, source: str, name: str) -> None:
+        """Let the file hold what the other does, and be there only while that is."""
+        path = self._folder / name
+        if (self._folder / source).exists():
+            self.put(name, self.read(source))
+        elif path.exists():
+            path.unlink()
+            self.told.append(f"removed {path}")
+
     def read(self, name: str) -> str:
         """What the file holds. Raises FileNotFoundError."""
         return (self._folder / name).read_text()
@@ -113,6 +122,9 @@ def _write_passwords(cabinet: _Cabinet, settings: SecretsSettings) -> None:
         cabinet.put(f"{name}/database-url", url)
     cabinet.keep("postgres/superuser-password", lambda: secrets.token_urlsafe(24), 0o644)
     cabinet.keep("api/secret-key", lambda: secrets.token_urlsafe(48))
+    for name in ("secret-key", "secret-key-previous"):
+        for signer in (Role.WORKER, Role.NOTIFIER):
+            cabinet.copy(f"api/{name}", f"{signer}/{name}")
     cabinet.keep("api/admin-password", lambda: secrets.token_urlsafe(24))
 
 

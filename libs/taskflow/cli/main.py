@@ -20,6 +20,7 @@ COMMANDS = {
     "worker": "taskflow.cli.programs:worker",
     "scheduler": "taskflow.cli.programs:scheduler",
     "dlq-consumer": "taskflow.cli.programs:dlq_consumer",
+    "notifier": "taskflow.cli.programs:notifier",
     "migrate": "taskflow.cli.migrate:migrate",
     "secrets": "taskflow.cli.secrets:secrets",
     "admin": "taskflow.cli.admin:admin",

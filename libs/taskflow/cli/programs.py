@@ -1,4 +1,4 @@
-"""`taskflow api|worker|scheduler|dlq-consumer`: run a service, as `python -m` would.
+"""`taskflow api|worker|scheduler|dlq-consumer|notifier`: run a service, as `python -m` would.
 
 The services are other packages, which may not be installed; they are found by name and never imported from
 here.
@@ -44,6 +44,12 @@ def scheduler() -> None:
 def dlq_consumer() -> None:
     """Tend the dead letters: enrich, group, replay."""
     _run("dlq-consumer")
+
+
+@click.command()
+def notifier() -> None:
+    """Deliver webhooks."""
+    _run("notifier")
 
 
 def module_of(service: str) -> str:

@@ -70,6 +70,32 @@ class ServiceSettings(BusSettings, frozen=True, kw_only=True):
     probe_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
 
 
+KEY_BYTES_MIN = 32
+"""As many as the hash of HS256 has: RFC 7518, section 3.2."""
+KEY_EXPECTED = f"at least {KEY_BYTES_MIN} random bytes, as `openssl rand -base64 48` prints them"
+_PLACEHOLDERS = ("changeme", "change-me", "change_me", "change this", "change-this", "change_this", "replace-me",
+                 "replace_me", "your-secret", "your_secret", "insecure", "supersecret", "super-secret")  # fmt: skip
+
+
+class KeySettings:
+    """What those must agree on who sign or open what is sealed: api, worker, notifier. No Struct, as two do not combine:
+    each has the two fields itself.
+    """
+
+    __slots__ = ()
+    secret_key: str | None
+    secret_key_previous: str | None
+
+    def judge_keys(self) -> None:
+        """A key that can be guessed lets anybody sign in as anybody. Raises SettingsError."""
+        for name in ("secret_key", "secret_key_previous"):
+            key: str | None = getattr(self, name)
+            if key is not None and (
+                len(key.encode()) < KEY_BYTES_MIN or any(word in key.lower() for word in _PLACEHOLDERS)
+            ):
+                raise SettingsError(name.upper(), "***", KEY_EXPECTED)
+
+
 class LeaseSettings(ServiceSettings, frozen=True, kw_only=True):
     """What workers and schedulers must agree on: how long a worker is believed alive, and what its losses mean."""
 

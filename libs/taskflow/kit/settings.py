@@ -127,6 +127,8 @@ class _Want:
 
     def __init__(self, annotation: Any) -> None:
         self.meta: list[Meta] = []
+        self.item: _Want | None = None
+        """What each item of a list must be."""
         self.kind, self.choices = self._read(annotation)
 
     def _read(self, annotation: Any) -> tuple[str, tuple[Any, ...]]:
@@ -145,8 +147,10 @@ class _Want:
             return "choice", get_args(annotation)
         if annotation in (str, int, float, bool):
             return annotation.__name__, ()
-        if annotation == list[str] or annotation == tuple[str, ...]:
-            return "list" if origin is list else "tuple", ()
+        if origin is list or (origin is tuple and get_args(annotation)[1:] == (...,)):
+            self.item = _Want(get_args(annotation)[0])
+            if self.item.kind in _OF_ITEMS:
+                return origin.__name__, ()
         raise TypeError(f"a setting cannot be of type {annotation!r}")
 
     def parse(self, name: str, text: str) -> Any:
@@ -162,8 +166,16 @@ class _Want:
     def _value(self, text: str) -> Any:
         if self.kind == "choice":
             return next((choice for choice in self.choices if str(choice) == text), None)
+        if self.item is not None:
+            return self._items(self.item, text)
         parse = _PARSERS.get(self.kind)
         return text if parse is None else parse(text)
+
+    def _items(self, item: _Want, text: str) -> Any:
+        values = [item._value(word.strip()) for word in text.split(",") if word.strip()]
+        if not all(value is not None and item._within(value) for value in values):
+            return None
+        return values if self.kind == "list" else tuple(values)
 
     def _within(self, value: Any) -> bool:
         size = len(value) if isinstance(value, str | list | tuple) else None
@@ -186,6 +198,8 @@ class _Want:
     def _noun(self) -> str:
         if self.kind == "choice":
             return "one of " + " ".join(str(choice) for choice in self.choices)
+        if self.item is not None and (self.item.kind != "str" or self.item.meta):
+            return f"{_NOUNS[self.kind]}, each {self.item.expected()}"
         return _NOUNS[self.kind]
 
     def _bounds(self) -> list[str]:
@@ -218,18 +232,13 @@ def _parse_float(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _parse_list(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "int": _parse_int,
     "float": _parse_float,
     "bool": lambda text: _BOOLS.get(text.lower()),
     "seconds": parse_duration,
-    "list": _parse_list,
-    "tuple": lambda text: tuple(_parse_list(text)),
 }
+_OF_ITEMS = ("str", "int", "float", "seconds", "choice")
 _NOUNS = {
     "str": "text",
     "int": "a whole number",

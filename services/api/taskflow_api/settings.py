@@ -8,19 +8,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from taskflow.engine.settings import BusSettings
+from taskflow.engine.settings import KEY_EXPECTED, BusSettings, KeySettings
 from taskflow.kit.settings import Seconds, Secret, SettingsError, Url
 from taskflow_api.addresses import read_network
 from taskflow_api.cors import read_origin
 
-KEY_BYTES_MIN = 32
-"""As many as the hash of HS256 has: RFC 7518, section 3.2."""
-_PLACEHOLDERS = ("changeme", "change-me", "change_me", "change this", "change-this", "change_this", "replace-me",
-                 "replace_me", "your-secret", "your_secret", "insecure", "supersecret", "super-secret")  # fmt: skip
 PerHour = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
-class Settings(BusSettings, frozen=True, kw_only=True):
+class Settings(KeySettings, BusSettings, frozen=True, kw_only=True):
     """What the api reads from its environment."""
 
     http_host: str = "127.0.0.1"
@@ -57,9 +53,8 @@ class Settings(BusSettings, frozen=True, kw_only=True):
         super().__post_init__()
         refuse_open_address(self)
         if self.secret_key is None and self.auth_required:
-            raise SettingsError("SECRET_KEY", None, f"{_KEY_EXPECTED}, as AUTH_MODE is required here")
-        _judge_key("SECRET_KEY", self.secret_key)
-        _judge_key("SECRET_KEY_PREVIOUS", self.secret_key_previous)
+            raise SettingsError("SECRET_KEY", None, f"{KEY_EXPECTED}, as AUTH_MODE is required here")
+        self.judge_keys()
         if self.admin_password is not None:
             _judge_password(self.admin_password, self.admin_username)
         _judge_each("TRUSTED_PROXIES", self.trusted_proxies, read_network, _PROXIES_EXPECTED)
@@ -86,17 +81,6 @@ def refuse_open_address(settings: Settings) -> None:
         return
     expected = f"required, as HTTP_HOST is {settings.http_host}; or AUTH_DISABLED_ANYWHERE=true, where nobody need sign in"
     raise SettingsError("AUTH_MODE", "disabled", expected)
-
-
-_KEY_EXPECTED = f"at least {KEY_BYTES_MIN} random bytes, as `openssl rand -base64 48` prints them"
-
-
-def _judge_key(name: str, key: str | None) -> None:
-    """A key that can be guessed lets anybody sign in as anybody."""
-    if key is None:
-        return
-    if len(key.encode()) < KEY_BYTES_MIN or any(word in key.lower() for word in _PLACEHOLDERS):
-        raise SettingsError(name, "***", _KEY_EXPECTED)
 
 
 _PROXIES_EXPECTED = "addresses and networks such as 10.0.0.5, 10.0.0.0/8 or fd00::/8"

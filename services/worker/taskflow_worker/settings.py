@@ -7,13 +7,13 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from taskflow.engine.settings import LeaseSettings
-from taskflow.kit.settings import Seconds, SettingsError
+from taskflow.engine.settings import KeySettings, LeaseSettings
+from taskflow.kit.settings import Seconds, Secret, SettingsError
 
 VERSIONS = "1 to 100 visible ASCII characters without spaces"
 
 
-class Settings(LeaseSettings, frozen=True, kw_only=True):
+class Settings(KeySettings, LeaseSettings, frozen=True, kw_only=True):
     """What a worker reads from its environment."""
 
     worker_concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 10
@@ -22,8 +22,16 @@ class Settings(LeaseSettings, frozen=True, kw_only=True):
     worker_version: Annotated[str, Meta(pattern=r"^[!-~]{1,100}$", description=VERSIONS)] | None = None
     worker_poll_timeout: Annotated[Seconds, Meta(ge=0.1, le=300)] = 2.0
     worker_drain_timeout: Annotated[Seconds, Meta(ge=0)] = 30.0
+    worker_push_concurrency: Annotated[int, Meta(ge=0, le=10_000)] = 100
+    push_host_concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 20
     builtin_types: bool = True
+    secret_key: Secret | None = None
+    secret_key_previous: Secret | None = None
     traces: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.judge_keys()
 
 
 def check_queues(settings: Settings) -> None:

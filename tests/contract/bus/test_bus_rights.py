@@ -27,7 +27,7 @@ from taskflow.bus.rights import Role
 from taskflow.bus.streams import ensure_dlq_consumer, ensure_streams, ensure_task_consumer
 from taskflow.bus.topology import Topology
 
-A, W, S, D = Role.API, Role.WORKER, Role.SCHEDULER, Role.DLQ_CONSUMER
+A, W, S, D, N = Role.API, Role.WORKER, Role.SCHEDULER, Role.DLQ_CONSUMER, Role.NOTIFIER
 NOBODY: set[Role] = set()
 
 # Every member of the topology that names subjects: who may publish there, who may subscribe.
@@ -39,19 +39,19 @@ NAMED: dict[str, dict[str, tuple[set[Role], set[Role]]]] = {
     },
     "lane_subjects": {"tasks.normal": ({A, W, S, D}, NOBODY), "tasks.high.a-b_c": ({A, W, S, D}, NOBODY)},
     "dlq_subject": {"tasks.dlq": ({W, S}, NOBODY)},
-    "event_subject": {"events.7": ({A, W, S, D}, {A})},
-    "shard_subject": {"events.f": ({A, W, S, D}, {A})},
+    "event_subject": {"events.7": ({A, W, S, D}, {A, N})},
+    "shard_subject": {"events.f": ({A, W, S, D}, {A, N})},
     "shard_subjects": {
-        "events.0": ({A, W, S, D}, {A}),
+        "events.0": ({A, W, S, D}, {A, N}),
         "events.g": (NOBODY, NOBODY),
         "events.*": (NOBODY, NOBODY),
         "events.>": (NOBODY, NOBODY),
     },
     "control_subject": {
-        "control.cancel": ({A, D}, {W}),
-        "control.pause": ({A, D}, {W}),
-        "control.drain": ({A}, {W}),
-        "control.operation": ({A}, {D}),
+        "control.cancel": ({A, D}, {W, N}),
+        "control.pause": ({A, D}, {W, N}),
+        "control.drain": ({A}, {W, N}),
+        "control.operation": ({A}, {D, N}),
         "control.stop": (NOBODY, NOBODY),
         "control.>": (NOBODY, NOBODY),
     },

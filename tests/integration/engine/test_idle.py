@@ -32,7 +32,9 @@ def idle_system() -> Iterator[System]:
 def test_an_idle_system_asks_little_of_postgres_and_of_the_machine(idle_system: System) -> None:
     truth = books(idle_system)
     pids = idle_system.facts()["pids"]
-    named = {name: pids[name] for name in ("api", "scheduler", "dlq_consumer", "postgres", "nats")}
+    named = {
+        name: pids[name] for name in ("api", "scheduler", "dlq_consumer", "notifier", "postgres", "nats")
+    }
     named |= {f"worker {place}": pid for place, pid in enumerate(pids["workers"], 1)}
     # Neither what autovacuum does with new tables is ours, nor what a backend did at the start and counts only once it
     # has been idle for 10 s.

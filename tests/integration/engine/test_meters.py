@@ -266,7 +266,7 @@ def test_rows_that_are_gone_are_a_gap(system: System, truth: Books, free_port: i
         system.post(f"/tasks/{task_id}/cancel")
 
 
-@pytest.mark.parametrize("module", ["taskflow_worker", "taskflow_dlq_consumer"])
+@pytest.mark.parametrize("module", ["taskflow_worker", "taskflow_dlq_consumer", "taskflow_notifier"])
 def test_other_services_tell_nothing_of_the_whole(system: System, free_port: int, module: str) -> None:
     with extra_service(system, module, PROBE_PORT=str(free_port), WORKER_LEASE="2s"):
 

@@ -14,6 +14,6 @@ def test_while_traces_are_off_nothing_of_opentelemetry_is_loaded(system: System)
     assert "taskflow.kit.tracing" in result
     assert not [name for name in result if name.startswith("opentelemetry")]
     pids = system.facts()["pids"]
-    for pid in (pids["api"], pids["scheduler"], pids["dlq_consumer"], *pids["workers"]):
+    for pid in (pids["api"], pids["scheduler"], pids["dlq_consumer"], pids["notifier"], *pids["workers"]):
         assert "google/_upb" not in Path(f"/proc/{pid}/maps").read_text()
     assert find_spec("opentelemetry.sdk"), "else there was nothing to load"

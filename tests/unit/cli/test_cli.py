@@ -57,7 +57,17 @@ def test_what_a_command_lacks_is_named(tmp_path: Path) -> None:
 def test_help_lists_the_commands() -> None:
     done = taskflow("--help")
     assert done.returncode == 0
-    for command in ("dev", "api", "worker", "scheduler", "dlq-consumer", "migrate", "janitor", "info"):
+    for command in (
+        "dev",
+        "api",
+        "worker",
+        "scheduler",
+        "dlq-consumer",
+        "notifier",
+        "migrate",
+        "janitor",
+        "info",
+    ):
         assert f"  {command} " in done.stdout
 
 

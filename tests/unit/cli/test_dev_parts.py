@@ -80,15 +80,18 @@ def test_a_key_that_cannot_be_kept_is_told_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [{"SECRET_KEY": "k" * 40}, {"SECRET_KEY_FILE": "/run/key"}])
 def test_a_key_of_ones_own_is_used_and_none_is_made(tmp_path: Path, given: dict[str, str]) -> None:
     environ = {"ADMIN_PASSWORD": "hush", "LOG_LEVEL": "info", **given}
-    assert _secrets(environ, DataFolder(tmp_path)) == {"ADMIN_PASSWORD": "hush", **given}
+    assert _secrets(environ, DataFolder(tmp_path)) == {
+        "api": {"ADMIN_PASSWORD": "hush", **given}, "worker": given, "notifier": given,
+    }  # fmt: skip
     assert environ == {"LOG_LEVEL": "info"}
     assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_key_is_none(tmp_path: Path) -> None:
-    assert _secrets({"SECRET_KEY": ""}, DataFolder(tmp_path)) == {
-        "SECRET_KEY_FILE": str(tmp_path.resolve() / "secret-key")
-    }
+    made = {"SECRET_KEY_FILE": str(tmp_path.resolve() / "secret-key")}
+    assert _secrets({"SECRET_KEY": ""}, DataFolder(tmp_path)) == dict.fromkeys(
+        ("api", "worker", "notifier"), made
+    )
 
 
 def test_whom_a_closed_folder_keeps_out(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_all_is_made_once_and_kept(tmp_path: Path) -> None:
     assert set(made) == {
         *(f"{role}/{name}" for role in Role for name in ("nats.nk", "database-url")),
         "migrate/database-url", "postgres/password", "postgres/superuser-password", "api/secret-key",
-        "api/admin-password", "nats/nats.conf",
+        "worker/secret-key", "notifier/secret-key", "api/admin-password", "nats/nats.conf",
     }  # fmt: skip
     assert write_secrets(SecretsSettings(), tmp_path, MOUNT) == []
     assert held(tmp_path) == made
@@ -69,9 +69,32 @@ def test_a_secret_key_that_is_put_aside_is_followed_by_another(tmp_path: Path) -
     write_secrets(SecretsSettings(), tmp_path, MOUNT)
     before = held(tmp_path)
     (tmp_path / "api/secret-key").rename(tmp_path / "api/secret-key-previous")
-    assert write_secrets(SecretsSettings(), tmp_path, MOUNT) == [f"made {tmp_path}/api/secret-key"]
+    written = (
+        "worker/secret-key",
+        "notifier/secret-key",
+        "worker/secret-key-previous",
+        "notifier/secret-key-previous",
+    )
+    assert write_secrets(SecretsSettings(), tmp_path, MOUNT) == [
+        f"made {tmp_path}/api/secret-key", *(f"written {tmp_path}/{name}" for name in written)
+    ]  # fmt: skip
     after = held(tmp_path)
-    assert after["api/secret-key-previous"] == before["api/secret-key"] != after["api/secret-key"]
+    for name in ("api", "worker", "notifier"):
+        assert after[f"{name}/secret-key"] == after["api/secret-key"] != before["api/secret-key"]
+        assert after[f"{name}/secret-key-previous"] == before["api/secret-key"]
+
+
+def test_a_previous_key_that_is_taken_away_is_nowhere_any_more(tmp_path: Path) -> None:
+    write_secrets(SecretsSettings(), tmp_path, MOUNT)
+    before = held(tmp_path)
+    (tmp_path / "api/secret-key-previous").write_text("k" * 64)
+    write_secrets(SecretsSettings(), tmp_path, MOUNT)
+    assert len([name for name in held(tmp_path) if name.endswith("secret-key-previous")]) == 3
+    (tmp_path / "api/secret-key-previous").unlink()
+    assert write_secrets(SecretsSettings(), tmp_path, MOUNT) == [
+        f"removed {tmp_path}/{name}/secret-key-previous" for name in ("worker", "notifier")
+    ]
+    assert held(tmp_path) == before
 
 
 def test_nats_is_told_the_public_half_of_every_key(tmp_path: Path) -> None:

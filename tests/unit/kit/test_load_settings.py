@@ -32,6 +32,8 @@ class Sample(Lease, frozen=True, kw_only=True):
     ratio: float = 0.5
     open: bool = False
     queues: list[str] = field(default_factory=lambda: ["default"])
+    delays: Annotated[tuple[Annotated[Seconds, Meta(ge=1, le=60)], ...], Meta(max_length=3)] = (5.0,)
+    levels: list[Literal[1, 2]] = field(default_factory=list)
     mode: Literal["fast", "safe"] = "safe"
     key: Secret | None = None
 
@@ -58,6 +60,9 @@ def test_defaults_hold_where_nothing_is_set_and_empty_is_not_set() -> None:
         ("OPEN", "Yes", True),
         ("OPEN", "0", False),
         ("QUEUES", " a, b ,,c", ["a", "b", "c"]),
+        ("DELAYS", " 1s,, 500ms500ms ,1m", (1.0, 1.0, 60.0)),
+        ("DELAYS", ",", ()),
+        ("LEVELS", "2,1,2", [2, 1, 2]),
         ("MODE", "fast", "fast"),
         ("LOG_FORMAT", "json", "json"),
     ],
@@ -79,6 +84,15 @@ def test_text_becomes_a_value(name: str, text: str, value: object) -> None:
         ("PROBE_PORT", "0", "at least 1"),
         ("RATIO", "nan", "a number"),
         ("OPEN", "maybe", "true or false"),
+        (
+            "DELAYS",
+            "1s,soon",
+            "a list with commas between, each a duration such as 500ms, 2s, 1m30s, 24h or 30d, at",
+        ),
+        ("DELAYS", "1s,61s", "at most 60 seconds"),
+        ("DELAYS", "0,1s", "at least 1 seconds"),
+        ("DELAYS", "1s,1s,1s,1s", "3 long or less"),
+        ("LEVELS", "1,3", "a list with commas between, each one of 1 2"),
         ("MODE", "Fast", "one of fast safe"),
         ("LOG_LEVEL", "loud", "one of debug info warn error"),
     ],

@@ -28,11 +28,11 @@ from taskflow.kit.settings import load
     "--import", "imports", metavar="MODULE", multiple=True, help="A module of handlers; may be said again."
 )
 def dev(host: str | None, port: int | None, data_dir: Path, workers: int, imports: tuple[str, ...]) -> int:
-    """Run the whole system here: PostgreSQL, NATS, api, scheduler, dlq-consumer and workers.
+    """Run the whole system here: PostgreSQL, NATS, api, scheduler, dlq-consumer, notifier and workers.
 
     Prints `ready http://...` on stdout once a task can be submitted; logs go to stderr. Ctrl-C drains and
     ends all. With DATABASE_URL or NATS_URL set, those servers are used and none of that kind is started.
-    PROBE_PORT is the scheduler's, and the next ones are the dlq-consumer's and the workers'.
+    PROBE_PORT is the scheduler's, and the next ones are the dlq-consumer's, the notifier's and the workers'.
     """
     settings = load(DevSettings, os.environ)
     from taskflow.cli.dev.start import Options, start

@@ -23,12 +23,13 @@ from taskflow.kit.logging import configure
 from taskflow.kit.settings import load
 
 _DECIDED = ("DATABASE_URL_FILE", "NATS_URL_FILE", "PROBE_PORT")
-_OF_API = tuple(
-    f"{name}{where}"
-    for name in ("SECRET_KEY", "SECRET_KEY_PREVIOUS", "ADMIN_PASSWORD")
-    for where in ("", "_FILE")
-)
-"""No other program needs them, and workers run the code of others."""
+_KEYS = ("SECRET_KEY", "SECRET_KEY_FILE", "SECRET_KEY_PREVIOUS", "SECRET_KEY_PREVIOUS_FILE")
+_SECRETS = {
+    "api": (*_KEYS, "ADMIN_PASSWORD", "ADMIN_PASSWORD_FILE"),
+    "worker": _KEYS,
+    "notifier": _KEYS,
+}
+"""Who is given what: no other program needs them. Workers sign pushes, the notifier signs webhooks."""
 _NATS_LOGIN = ("NATS_NKEY_SEED", "NATS_NKEY_SEED_FILE", "NATS_CA_FILE")
 """For a NATS of one's own; that of `dev` knows its token only."""
 
@@ -65,7 +66,7 @@ async def _run(settings: DevSettings, options: Options, console: Console, stop: 
         workers=options.workers,
         drain_seconds=settings.worker_drain_timeout + settings.handler_grace,
         environ=environ,
-        api_environ=secrets,
+        secrets=secrets,
         probe_port=settings.probe_port,
     )
     system = System(plan, data, console)
@@ -87,12 +88,14 @@ def _environ(options: Options, port: int, *, own_nats: bool) -> dict[str, str]:
     return environ
 
 
-def _secrets(environ: dict[str, str], data: DataFolder) -> dict[str, str]:
-    """What the api alone is given, taken from the environment; a key is there even if it names none."""
-    secrets = {name: value for name in _OF_API if (value := environ.pop(name, "").strip())}
-    if not secrets.keys() & {"SECRET_KEY", "SECRET_KEY_FILE"}:
-        secrets["SECRET_KEY_FILE"] = str(data.secret_key())
-    return secrets
+def _secrets(environ: dict[str, str], data: DataFolder) -> dict[str, dict[str, str]]:
+    """What only some services are given, taken from the environment; a key is there even if it names none."""
+    found = {name: value for name in _SECRETS["api"] if (value := environ.pop(name, "").strip())}
+    if not found.keys() & {"SECRET_KEY", "SECRET_KEY_FILE"}:
+        found["SECRET_KEY_FILE"] = str(data.secret_key())
+    return {
+        service: {name: found[name] for name in names if name in found} for service, names in _SECRETS.items()
+    }
 
 
 def _check(service: str, environ: Mapping[str, str]) -> list[Struct]:

@@ -30,7 +30,7 @@ from taskflow.kit.settings import redact
 
 log = get_logger(__name__)
 
-SERVICES = ("api", "scheduler", "dlq-consumer", "worker")
+SERVICES = ("api", "scheduler", "dlq-consumer", "notifier", "worker")
 _KILL_MARGIN_SECONDS = 5.0
 
 
@@ -43,12 +43,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     workers: int
     drain_seconds: float
     environ: dict[str, str]
-    api_environ: dict[str, str]
+    secrets: dict[str, dict[str, str]]
+    """By service."""
     probe_port: int | None
 
     def environ_of(self, service: str) -> dict[str, str]:
         """The environment of a service, but for the servers."""
-        return {**self.environ, **(self.api_environ if service == "api" else {})}
+        return {**self.environ, **self.secrets.get(service, {})}
 
 
 class System:
@@ -65,10 +66,10 @@ class System:
         self.nats_url = plan.nats_url or (self._nats.url if self._nats else "")
         self._servers = [self._server_unit(s) for s in (self._postgres, self._nats) if s is not None]
         self._api = self._service_unit("api", "api", 0)
-        self._tenders = [self._service_unit("scheduler", "scheduler", 0)]
-        self._tenders.append(self._service_unit("dlq-consumer", "dlq-consumer", 1))
+        tenders = ("scheduler", "dlq-consumer", "notifier")
+        self._tenders = [self._service_unit(name, name, place) for place, name in enumerate(tenders)]
         self._workers = [
-            self._service_unit(f"worker-{number}", "worker", number + 1)
+            self._service_unit(f"worker-{number}", "worker", number + 2)
             for number in range(1, plan.workers + 1)
         ]
         self._keepers: list[asyncio.Task[None]] = []
@@ -179,6 +180,7 @@ class System:
             "workers": [unit.pid for unit in self._workers if unit.pid is not None],
             "scheduler": by_name["scheduler"],
             "dlq_consumer": by_name["dlq-consumer"],
+            "notifier": by_name["notifier"],
         }
         self._data.write_state({
             "api_url": self._plan.api_url,
