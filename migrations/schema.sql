@@ -171,6 +171,19 @@ CREATE TABLE public.owner_totals (
 
 COMMENT ON TABLE public.owner_totals IS 'What stat_totals tells, by owner; the built-in one, who sees everything, left out.';
 
+CREATE TABLE public.push_hosts (
+    owner_id uuid NOT NULL,
+    host text NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    openings integer DEFAULT 0 NOT NULL,
+    open_until timestamp with time zone,
+    probe_until timestamp with time zone,
+    touched_at timestamp with time zone NOT NULL,
+    error text
+);
+
+COMMENT ON TABLE public.push_hosts IS 'Circuit breakers of pushes, shared by all workers: while open_until is ahead, nothing is sent.';
+
 CREATE TABLE public.queues (
     name text NOT NULL,
     paused boolean DEFAULT false NOT NULL,
@@ -220,7 +233,8 @@ CREATE TABLE public.signing_secrets (
     user_id uuid NOT NULL,
     created_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone,
-    sealed bytea NOT NULL
+    sealed bytea NOT NULL,
+    shown boolean DEFAULT true NOT NULL
 );
 
 COMMENT ON COLUMN public.signing_secrets.sealed IS 'Encrypted with a key that is derived from SECRET_KEY.';
@@ -323,6 +337,9 @@ CREATE TABLE public.tasks (
     metadata json,
     retry json NOT NULL,
     trace text,
+    told_events smallint,
+    callback json,
+    target json,
     CONSTRAINT tasks_lane CHECK (((lane >= 0) AND (lane <= 3))),
     CONSTRAINT tasks_rung CHECK (((status <> 'queued'::text) OR (rung_at IS NOT NULL))),
     CONSTRAINT tasks_status CHECK ((status = ANY (ARRAY['scheduled'::text, 'queued'::text, 'running'::text, 'retrying'::text, 'completed'::text, 'failed'::text, 'cancelled'::text, 'expired'::text])))
@@ -345,6 +362,12 @@ COMMENT ON COLUMN public.tasks.attempt IS 'Attempts of this life spent or under 
 
 COMMENT ON COLUMN public.tasks.lane IS '0 critical, 1 high, 2 normal, 3 low.';
 
+COMMENT ON COLUMN public.tasks.told_events IS 'Which events write a delivery (bits); NULL: none, as of nearly all tasks.';
+
+COMMENT ON COLUMN public.tasks.callback IS 'Where they are sent. What is secret in it is encrypted, as in target.';
+
+COMMENT ON COLUMN public.tasks.target IS 'Who executes it over HTTP, in place of a handler.';
+
 CREATE TABLE public.users (
     id uuid NOT NULL,
     created_at timestamp with time zone NOT NULL,
@@ -362,6 +385,60 @@ CREATE TABLE public.users (
 );
 
 COMMENT ON TABLE public.users IS 'Accounts. One that was deleted keeps its names until the janitor removes it.';
+
+CREATE TABLE public.webhook_attempts (
+    delivery_id uuid NOT NULL,
+    number integer NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    duration_seconds double precision NOT NULL,
+    status_code smallint,
+    error text,
+    answer text
+)
+PARTITION BY RANGE (delivery_id);
+
+CREATE TABLE public.webhook_deliveries (
+    id uuid NOT NULL,
+    task_id uuid,
+    owner_id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    leased_until timestamp with time zone,
+    finished_at timestamp with time zone,
+    turn integer DEFAULT 0 NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    spent_before integer DEFAULT 0 NOT NULL,
+    max_attempts smallint,
+    status text DEFAULT 'pending'::text NOT NULL,
+    event text NOT NULL,
+    url text NOT NULL,
+    host text NOT NULL,
+    sealed text,
+    content json NOT NULL,
+    CONSTRAINT webhook_deliveries_status CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text])))
+)
+PARTITION BY RANGE (id);
+
+COMMENT ON TABLE public.webhook_deliveries IS 'Events to be sent, written with the move they tell of; ranges by their own ids.';
+
+COMMENT ON COLUMN public.webhook_deliveries.turn IS 'Counts the leases: who does not hold the newest records nothing.';
+
+COMMENT ON COLUMN public.webhook_deliveries.spent_before IS 'Attempts before the last replay, which began a fresh budget.';
+
+COMMENT ON COLUMN public.webhook_deliveries.content IS 'The row of the task as the move left it; or what operators are alerted of.';
+
+CREATE TABLE public.webhook_endpoints (
+    owner_id uuid NOT NULL,
+    url text NOT NULL,
+    failures integer NOT NULL,
+    failing_since timestamp with time zone,
+    delivered_at timestamp with time zone,
+    next_try_at timestamp with time zone,
+    touched_at timestamp with time zone NOT NULL,
+    error text
+);
+
+COMMENT ON TABLE public.webhook_endpoints IS 'How deliveries to a URL of an owner go. One that fails too often in a row is slowed.';
 
 CREATE TABLE public.workers (
     id uuid NOT NULL,
@@ -415,6 +492,9 @@ ALTER TABLE ONLY public.owner_days
 ALTER TABLE ONLY public.owner_totals
     ADD CONSTRAINT owner_totals_pkey PRIMARY KEY (owner_id, queue, type, status);
 
+ALTER TABLE ONLY public.push_hosts
+    ADD CONSTRAINT push_hosts_pkey PRIMARY KEY (owner_id, host);
+
 ALTER TABLE ONLY public.queues
     ADD CONSTRAINT queues_pkey PRIMARY KEY (name);
 
@@ -459,6 +539,15 @@ ALTER TABLE ONLY public.users
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_username UNIQUE (username_key);
+
+ALTER TABLE ONLY public.webhook_attempts
+    ADD CONSTRAINT webhook_attempts_pkey PRIMARY KEY (delivery_id, number);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.webhook_endpoints
+    ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (owner_id, url);
 
 ALTER TABLE ONLY public.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
@@ -508,6 +597,14 @@ CREATE INDEX tasks_owned ON ONLY public.tasks USING btree (owner_id, id) WHERE (
 CREATE INDEX tasks_queued ON ONLY public.tasks USING btree (queue, lane, rung_at) WHERE (status = 'queued'::text);
 
 CREATE INDEX tasks_running ON ONLY public.tasks USING btree (worker_id) WHERE (status = 'running'::text);
+
+CREATE INDEX webhook_deliveries_due ON ONLY public.webhook_deliveries USING btree (due_at) WHERE (status = 'pending'::text);
+
+CREATE INDEX webhook_deliveries_host ON ONLY public.webhook_deliveries USING btree (host, due_at) WHERE (status = 'pending'::text);
+
+CREATE INDEX webhook_deliveries_owned ON ONLY public.webhook_deliveries USING btree (owner_id, id) WHERE (owner_id <> '00000000-0000-0000-0000-000000000000'::uuid);
+
+CREATE INDEX webhook_deliveries_task ON ONLY public.webhook_deliveries USING btree (task_id, id);
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;

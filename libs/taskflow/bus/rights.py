@@ -95,8 +95,8 @@ def _dlq_consumer(topology: Topology) -> tuple[list[str], list[str]]:
 
 
 def _notifier(topology: Topology) -> tuple[list[str], list[str]]:
-    """Hears what moves, and commands; says nothing."""
-    return [], [*topology.shard_subjects(), *_commands(topology, COMMANDS)]
+    """Hears what moves, and that a delivery is due; says nothing."""
+    return [], [*topology.shard_subjects(), *_commands(topology, ("webhook",))]
 
 
 def _announcing(topology: Topology) -> list[str]:

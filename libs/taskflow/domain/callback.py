@@ -30,12 +30,16 @@ EVENT_OF_STATUS: dict[str, Event] = {
 }
 
 
-Url = Annotated[str, Meta(min_length=1, max_length=2_000, description="a URL such as https://example.org/hook")]
+Url = Annotated[
+    str, Meta(min_length=1, max_length=2_000, description="a URL such as https://example.org/hook")
+]
 Events = Annotated[
-    list[Event], Meta(min_length=1, max_length=len(EVENTS), description=f"a list of some of {', '.join(EVENTS)}")
+    list[Event],
+    Meta(min_length=1, max_length=len(EVENTS), description=f"a list of some of {', '.join(EVENTS)}"),
 ]
 HeaderValues = Annotated[
-    dict[str, str], Meta(max_length=64, description="an object of at most 64 names of headers and their values")
+    dict[str, str],
+    Meta(max_length=64, description="an object of at most 64 names of headers and their values"),
 ]
 Secret = Annotated[
     str,

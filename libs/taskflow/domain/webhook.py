@@ -9,7 +9,13 @@ from msgspec import Raw, Struct
 from taskflow.domain.task import Task, Time
 
 Sendable = Literal[
-    "task.succeeded", "task.failed", "task.cancelled", "task.expired", "task.started", "task.retrying", "task.test"
+    "task.succeeded",
+    "task.failed",
+    "task.cancelled",
+    "task.expired",
+    "task.started",
+    "task.retrying",
+    "task.test",
 ]
 SENDABLE: tuple[Sendable, ...] = get_args(Sendable)
 TEST_EVENT: Sendable = "task.test"

@@ -55,7 +55,7 @@ class Deliveries:
                 conn,
                 task_id,
                 by.owner,
-                event=event or EVENT_OF_STATUS.get(found.status, TEST_EVENT),
+                event=event or str(EVENT_OF_STATUS.get(found.status, TEST_EVENT)),
                 url=callback.url,
                 host=callback.host,
                 sealed=callback.sealed,

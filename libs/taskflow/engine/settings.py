@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 from msgspec import Meta, Struct
 
@@ -12,8 +13,10 @@ from taskflow.bus.nkey import BadSeed, key_pair
 from taskflow.bus.rights import Role
 from taskflow.bus.topology import TASKS_BYTES_MAX, Topology
 from taskflow.domain.retry import RetryPolicy
+from taskflow.kit.egress import Egress, networks_of, ports_of, scheme_of
 from taskflow.kit.settings import LogLevel, ProgramSettings, Seconds, Secret, SettingsError, Url
 
+T = TypeVar("T")
 Attempts = Annotated[int, Meta(ge=1, le=100)]
 
 
@@ -79,21 +82,49 @@ _PLACEHOLDERS = ("changeme", "change-me", "change_me", "change this", "change-th
 
 class KeySettings:
     """What those must agree on who sign or open what is sealed: api, worker, notifier. No Struct, as two do not combine:
-    each has the two fields itself.
+    each has the fields itself.
     """
 
     __slots__ = ()
     secret_key: str | None
     secret_key_previous: str | None
+    sealing_key: str | None
+    sealing_key_previous: str | None
 
     def judge_keys(self) -> None:
         """A key that can be guessed lets anybody sign in as anybody. Raises SettingsError."""
-        for name in ("secret_key", "secret_key_previous"):
+        for name in ("secret_key", "secret_key_previous", "sealing_key", "sealing_key_previous"):
             key: str | None = getattr(self, name)
             if key is not None and (
                 len(key.encode()) < KEY_BYTES_MIN or any(word in key.lower() for word in _PLACEHOLDERS)
             ):
                 raise SettingsError(name.upper(), "***", KEY_EXPECTED)
+
+
+class EgressSettings:
+    """What those must agree on who judge URLs or send to them: api, worker, notifier. No Struct, as `KeySettings`."""
+
+    __slots__ = ()
+    egress_allow: tuple[str, ...]
+    egress_ports: tuple[str, ...]
+    egress_schemes: tuple[str, ...]
+
+    def egress(self) -> Egress:
+        """What may be reached. Raises SettingsError."""
+        return Egress(
+            tuple(
+                network for text in self.egress_allow for network in _read("EGRESS_ALLOW", networks_of, text)
+            ),
+            tuple(_read("EGRESS_PORTS", ports_of, text) for text in self.egress_ports),
+            tuple(_read("EGRESS_SCHEMES", scheme_of, text) for text in self.egress_schemes),
+        )
+
+
+def _read(name: str, read: Callable[[str], T], text: str) -> T:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise SettingsError(name, text, str(error)) from None
 
 
 class LeaseSettings(ServiceSettings, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ class CannotSign(Exception):
 
 
 class Signer:
-    """Signs what is sent in an owner's name. Without SECRET_KEY it cannot."""
+    """Signs what is sent in an owner's name. Without a key it cannot."""
 
     def __init__(self, database: Database, vault: Vault | None) -> None:
         self._database = database
@@ -43,7 +43,7 @@ class Signer:
     async def _secrets(self, owner_id: str) -> list[str]:
         """The oldest first."""
         if self._vault is None:
-            raise CannotSign("SECRET_KEY is not set here")
+            raise CannotSign("neither SEALING_KEY nor SECRET_KEY is set here")
         read_at, secrets = self._known.get(owner_id, (float("-inf"), []))
         if time.monotonic() - read_at > AGE_SECONDS_MAX:
             sealed = await self._read(self._vault, owner_id)
@@ -108,7 +108,7 @@ class SigningSecrets:
 
 
 async def reseal(database: Database, vault: Vault) -> tuple[int, int]:
-    """Seal all signing secrets with the present SECRET_KEY; how many were, and how many neither key opens."""
+    """Seal all signing secrets with the present key; how many were, and how many neither key opens."""
     done = lost = 0
     after: str | None = None
     while True:

@@ -1,6 +1,8 @@
-"""Secrets that have to be read again, kept encrypted: AES-256-GCM with a key derived from SECRET_KEY (HKDF, RFC 5869).
+"""Secrets that have to be read again, kept encrypted: AES-256-GCM with a derived key (HKDF, RFC 5869).
 
-A sealed secret bears the name of its key, so that SECRET_KEY_PREVIOUS still opens it; whose it is is authenticated.
+A sealed secret bears the name of its key, so that the one before it still opens it; whose it is is authenticated.
+
+The key is SEALING_KEY, which workers and the notifier need too, else SECRET_KEY, with which anybody could sign in.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from taskflow.domain.callback import Hidden
+from taskflow.engine.settings import KeySettings
 from taskflow.engine.tokens import key_id
 
 _NONCE_BYTES = 12
@@ -24,11 +27,11 @@ SIGNING_SECRET_BYTES = 32
 
 
 class Vault:
-    """Seals with one key; opens what the key before it has sealed too."""
+    """Seals with one key; opens what others have sealed too: those before it, and SECRET_KEY beside SEALING_KEY."""
 
-    def __init__(self, key: str, previous: str | None) -> None:
+    def __init__(self, key: str, *others: str | None) -> None:
         self._kid = _kid(key)
-        self._keys = {_kid(each): _derived(each) for each in (previous, key) if each is not None}
+        self._keys = {_kid(each): _derived(each) for each in (*others, key) if each is not None}
 
     def seal(self, secret: str, owner_id: str) -> bytes:
         """Encrypt a secret of this owner."""
@@ -44,12 +47,20 @@ class Vault:
         """Decrypt it. Raises LookupError if neither key has sealed it for this owner."""
         key = self._keys.get(sealed[:_KID_BYTES])
         if key is None:
-            raise LookupError("sealed with another SECRET_KEY")
+            raise LookupError("sealed with another SEALING_KEY or SECRET_KEY")
         nonce, rest = sealed[_KID_BYTES : _KID_BYTES + _NONCE_BYTES], sealed[_KID_BYTES + _NONCE_BYTES :]
         try:
             return key.decrypt(nonce, rest, owner_id.encode()).decode()
         except InvalidTag:
             raise LookupError("altered, or sealed for another owner") from None
+
+
+def vault_of(settings: KeySettings) -> Vault | None:
+    """The vault of a service; None where it has no key."""
+    key = settings.sealing_key or settings.secret_key
+    if key is None:
+        return None
+    return Vault(key, settings.sealing_key_previous, settings.secret_key, settings.secret_key_previous)
 
 
 def hide(vault: Vault, hidden: Hidden, owner_id: str) -> str | None:
@@ -64,7 +75,7 @@ def reveal(vault: Vault | None, sealed: str | None, owner_id: str) -> Hidden:
     if sealed is None:
         return Hidden()
     if vault is None:
-        raise LookupError("SECRET_KEY is not set here")
+        raise LookupError("neither SEALING_KEY nor SECRET_KEY is set here")
     return msgspec.json.decode(vault.open(b64decode(sealed), owner_id), type=Hidden)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from msgspec import Struct
@@ -133,21 +133,30 @@ class Egress(Struct, frozen=True):
         return found
 
 
-def egress(allow: Sequence[str], ports: Sequence[str], schemes: Sequence[str]) -> Egress:
-    """What settings allow. Raises ValueError with what is expected."""
-    networks: list[Network] = []
-    for text in allow:
-        if text == "loopback":
-            networks += [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")]
-            continue
-        try:
-            networks.append(ip_network(text))
-        except ValueError as error:
-            raise ValueError(f"addresses, networks such as 10.0.0.0/8, or loopback ({error})") from None
-    for scheme in schemes:
-        if scheme not in DEFAULT_PORTS:
-            raise ValueError(f"https or http, not {scheme!r}")
-    return Egress(tuple(networks), tuple(_ports(text) for text in ports), tuple(schemes))
+def networks_of(text: str) -> tuple[Network, ...]:
+    """What a setting allows: an address, a network, or `loopback`. Raises ValueError with what is expected."""
+    if text == "loopback":
+        return IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")
+    try:
+        return (ip_network(text),)
+    except ValueError as error:
+        raise ValueError(f"addresses, networks such as 10.0.0.0/8, or loopback ({error})") from None
+
+
+def ports_of(text: str) -> tuple[int, int]:
+    """A port or a range of them. Raises ValueError with what is expected."""
+    first, _, last = text.partition("-")
+    last = last or first
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) <= 65_535):
+        raise ValueError("ports from 1 to 65535 and ranges such as 1024-65535")
+    return int(first), int(last)
+
+
+def scheme_of(text: str) -> str:
+    """One of the schemes there are. Raises ValueError with what is expected."""
+    if text not in DEFAULT_PORTS:
+        raise ValueError("https or http")
+    return text
 
 
 async def system_resolver(host: str, port: int) -> list[str]:
@@ -155,14 +164,6 @@ async def system_resolver(host: str, port: int) -> list[str]:
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return list(dict.fromkeys(str(one[4][0]) for one in found))
-
-
-def _ports(text: str) -> tuple[int, int]:
-    first, _, last = text.partition("-")
-    last = last or first
-    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) <= 65_535):
-        raise ValueError(f"ports from 1 to 65535 and ranges such as 1024-65535, not {text!r}")
-    return int(first), int(last)
 
 
 def _read(url: str) -> Destination:

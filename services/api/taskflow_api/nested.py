@@ -49,7 +49,9 @@ def flat_callback(
     if not flat:
         return said, []
     if members.get("callback", _NULL) != _NULL:
-        return said, [_invalid(f"{at}/callback_{next(iter(flat))}", "stands beside callback; expected one of them")]
+        return said, [
+            _invalid(f"{at}/callback_{next(iter(flat))}", "stands beside callback; expected one of them")
+        ]
     pointers = {name: f"{at}/callback_{name}" for name in fields_of(CallbackWish)}
     return _filled(CallbackWish, flat, at, pointers)
 
@@ -75,7 +77,9 @@ def _filled(
         pointer = pointers.get(field.name, f"{at}/{field.name}")
         if field.name in members:
             try:
-                values[field.name] = msgspec.json.decode(_present(field.name, members[field.name]), type=field.type)
+                values[field.name] = msgspec.json.decode(
+                    _present(field.name, members[field.name]), type=field.type
+                )
             except msgspec.ValidationError:
                 faults.append(_invalid(pointer, f"expected {expected_of(field)}"))
         elif field.default is NODEFAULT:

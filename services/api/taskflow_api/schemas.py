@@ -18,8 +18,8 @@ from taskflow.domain.errors import Problem
 from taskflow.domain.operation import AuditEvent, Operation, OperationDetail
 from taskflow.domain.task import Accepted, Execution, LogLine, Task, TaskEvent
 from taskflow.domain.transitions import Status
-from taskflow.domain.webhook import Delivery, DeliveryAttempt, Endpoint, SigningSecret
 from taskflow.domain.views import Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo
+from taskflow.domain.webhook import Delivery, DeliveryAttempt, Endpoint, SigningSecret
 from taskflow.engine.accounts import Registered
 from taskflow.engine.sign_in import Granted
 from taskflow_api.bodies import REASON_CHARS_MAX
@@ -158,9 +158,10 @@ def _put_accounts_right(schemas: dict[str, Schema]) -> None:
 def _put_webhooks_right(schemas: dict[str, Schema]) -> None:
     for name in ("Delivery", "SigningSecret"):
         schemas[name]["properties"]["id"] = _id("Its id")
+    secret = {"type": "string", "description": "The secret itself, shown this once"}
     for name, said, base in (
         ("SentDelivery", {"delivery_id": _id("The same as `id`")}, "Delivery"),
-        ("MadeSecret", {"secret": {"type": "string", "description": "The secret itself, shown this once"}}, "SigningSecret"),
+        ("MadeSecret", {"secret": secret}, "SigningSecret"),
     ):
         schemas[name] = {
             **schemas[base],

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from taskflow.engine.settings import KEY_EXPECTED, BusSettings, KeySettings
+from taskflow.engine.settings import KEY_EXPECTED, BusSettings, EgressSettings, KeySettings
 from taskflow.kit.settings import Seconds, Secret, SettingsError, Url
 from taskflow_api.addresses import read_network
 from taskflow_api.cors import read_origin
@@ -16,7 +16,7 @@ from taskflow_api.cors import read_origin
 PerHour = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
-class Settings(KeySettings, BusSettings, frozen=True, kw_only=True):
+class Settings(KeySettings, EgressSettings, BusSettings, frozen=True, kw_only=True):
     """What the api reads from its environment."""
 
     http_host: str = "127.0.0.1"
@@ -26,6 +26,11 @@ class Settings(KeySettings, BusSettings, frozen=True, kw_only=True):
     auth_disabled_anywhere: bool = False
     secret_key: Secret | None = None
     secret_key_previous: Secret | None = None
+    sealing_key: Secret | None = None
+    sealing_key_previous: Secret | None = None
+    egress_allow: tuple[str, ...] = ()
+    egress_ports: tuple[str, ...] = ("80", "443", "1024-65535")
+    egress_schemes: tuple[str, ...] = ("https", "http")
     access_token_expire_minutes: Annotated[int, Meta(ge=1, le=1_440)] = 180
     refresh_token_expire_days: Annotated[int, Meta(ge=1, le=366)] = 30
     registration: Literal["open", "closed"] | None = None
@@ -55,6 +60,7 @@ class Settings(KeySettings, BusSettings, frozen=True, kw_only=True):
         if self.secret_key is None and self.auth_required:
             raise SettingsError("SECRET_KEY", None, f"{KEY_EXPECTED}, as AUTH_MODE is required here")
         self.judge_keys()
+        self.egress()
         if self.admin_password is not None:
             _judge_password(self.admin_password, self.admin_username)
         _judge_each("TRUSTED_PROXIES", self.trusted_proxies, read_network, _PROXIES_EXPECTED)

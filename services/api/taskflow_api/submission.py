@@ -110,7 +110,9 @@ def judge(submission: Submission, now: datetime, at: str = "") -> Iterator[Fault
         if said.type is None:
             yield _invalid(f"{at}/type", "is required; expected 1 to 128 of A-Z a-z 0-9 _ . : -")
         elif said.type == PUSH_TYPE:
-            yield _invalid(f"{at}/target", f"is required, as type is {PUSH_TYPE}; expected an object with a url")
+            yield _invalid(
+                f"{at}/target", f"is required, as type is {PUSH_TYPE}; expected an object with a url"
+            )
     if len(memoryview(said.payload)) > PAYLOAD_BYTES_MAX:
         yield Fault(
             errors.TooLarge, Problem(f"is over {PAYLOAD_BYTES_MAX} bytes of text", pointer=f"{at}/payload")

@@ -14,8 +14,10 @@ from taskflow.engine.accounts import Accounts, ensure_admin
 from taskflow.engine.api_keys import ApiKeys
 from taskflow.engine.commands import Commands
 from taskflow.engine.credentials import Credentials
+from taskflow.engine.deliveries import Deliveries
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.endpoints import Endpoints
 from taskflow.engine.health import Health
 from taskflow.engine.limits import Limiter
 from taskflow.engine.operations import Operations
@@ -23,10 +25,11 @@ from taskflow.engine.passwords import Passwords
 from taskflow.engine.read import Reader
 from taskflow.engine.settings import TaskDefaults
 from taskflow.engine.sign_in import SignIn, SignInRules
+from taskflow.engine.signing import SigningSecrets
 from taskflow.engine.submit import Submitter
 from taskflow.engine.tokens import Tokens
 from taskflow.engine.users import Users
-from taskflow.engine.vault import Vault
+from taskflow.engine.vault import Vault, vault_of
 from taskflow.engine.waiting import Waiters
 from taskflow.kit.lifecycle import Guard
 from taskflow.kit.logging import get_logger
@@ -73,7 +76,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         waiters = await enter(Waiters(database, bus, reader))
         commands = Commands(database, bus, dispatcher, directory, reader)
-        signing = await _signing(stack, settings, database)
+        vault = vault_of(settings)
+        signing = await _signing(stack, settings, database, vault)
         yield Services(
             submitter=submitter,
             reader=reader,
@@ -87,6 +91,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             api_keys=ApiKeys(database, signing.credentials),
             accounts=signing.accounts,
             sign_in=signing.sign_in,
+            endpoints=Endpoints(settings.egress(), vault),
+            deliveries=Deliveries(database, bus),
+            signing_secrets=SigningSecrets(database, vault) if vault is not None else None,
         )
 
 
@@ -98,9 +105,11 @@ class _Signing(NamedTuple):
     sign_in: SignIn | None = None
 
 
-async def _signing(stack: AsyncExitStack, settings: Settings, database: Database) -> _Signing:
+async def _signing(
+    stack: AsyncExitStack, settings: Settings, database: Database, vault: Vault | None
+) -> _Signing:
     key, previous = settings.secret_key, settings.secret_key_previous
-    if key is None:
+    if key is None or vault is None:
         return _Signing(await stack.enter_async_context(Credentials(database, None)))
     tokens = Tokens(key, previous, seconds=settings.access_token_expire_minutes * 60)
     credentials = await stack.enter_async_context(Credentials(database, tokens))
@@ -110,9 +119,7 @@ async def _signing(stack: AsyncExitStack, settings: Settings, database: Database
         failures_max=settings.max_failed_attempts,
         lock_seconds=float(settings.lockout_duration_seconds),
     )
-    accounts = Accounts(
-        database, passwords, Vault(key, previous), registration_open=settings.registration_open
-    )
+    accounts = Accounts(database, passwords, vault, registration_open=settings.registration_open)
     if settings.admin_password is not None:
         first = _first_admin(database, passwords, settings.admin_username, settings.admin_password)
         (await stack.enter_async_context(Guard())).spawn(first, "first admin")

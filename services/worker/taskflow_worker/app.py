@@ -16,12 +16,17 @@ from taskflow.engine.crew import Crew, Limits, Parts
 from taskflow.engine.declare import package_version
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.lines import LineKeeper
+from taskflow.engine.push import Pusher
+from taskflow.engine.push_hosts import PushHosts
 from taskflow.engine.record import Recorder
+from taskflow.engine.signing import Signer
 from taskflow.engine.slots import Identity, Slots
+from taskflow.engine.vault import vault_of
 from taskflow.handlers.registry import DeclarationError, Registry, load_registry
 from taskflow.handlers.runner import Runner
 from taskflow.kit.lifecycle import EXIT_BROKEN, Guard, ProgramError
 from taskflow.kit.logging import get_logger
+from taskflow.kit.outgoing import Outgoing
 from taskflow.kit.probes import Probes
 from taskflow.kit.tracing import tracing
 from taskflow.store.connect import Database, Line
@@ -72,7 +77,9 @@ async def _opened(settings: Settings, registry: Registry, imports: list[str], st
     login = settings.login(Role.WORKER)
     bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-worker", login=login))
     dispatcher = await enter(Dispatcher(bus))
-    slots = Slots(settings.worker_concurrency)
+    slots = Slots(settings.worker_concurrency, settings.worker_push_concurrency)
+    if settings.builtin_types:
+        registry.add_push((await _pusher(settings, database, slots, stack)).run)
     recorder = Recorder(
         await enter(Line(database)),
         dispatcher,
@@ -98,6 +105,15 @@ async def _opened(settings: Settings, registry: Registry, imports: list[str], st
         identity=Identity(settings.worker_version or package_version()),
         claim_line=await enter(Line(database)),
     )
+
+
+async def _pusher(settings: Settings, database: Database, slots: Slots, stack: AsyncExitStack) -> Pusher:
+    """What sends tasks with a target to it."""
+    enter = stack.enter_async_context
+    vault = vault_of(settings)
+    hosts = await enter(PushHosts(await enter(Line(database)), limit=settings.push_host_concurrency))
+    outgoing = await enter(Outgoing(settings.egress(), connections_max=settings.worker_push_concurrency + 1))
+    return Pusher(hosts, outgoing, Signer(database, vault), vault, slots)
 
 
 async def _started(crew: Crew, stack: AsyncExitStack, stop: asyncio.Event) -> bool:

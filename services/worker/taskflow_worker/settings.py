@@ -7,13 +7,13 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from taskflow.engine.settings import KeySettings, LeaseSettings
+from taskflow.engine.settings import EgressSettings, KeySettings, LeaseSettings
 from taskflow.kit.settings import Seconds, Secret, SettingsError
 
 VERSIONS = "1 to 100 visible ASCII characters without spaces"
 
 
-class Settings(KeySettings, LeaseSettings, frozen=True, kw_only=True):
+class Settings(KeySettings, EgressSettings, LeaseSettings, frozen=True, kw_only=True):
     """What a worker reads from its environment."""
 
     worker_concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 10
@@ -27,11 +27,17 @@ class Settings(KeySettings, LeaseSettings, frozen=True, kw_only=True):
     builtin_types: bool = True
     secret_key: Secret | None = None
     secret_key_previous: Secret | None = None
+    sealing_key: Secret | None = None
+    sealing_key_previous: Secret | None = None
+    egress_allow: tuple[str, ...] = ()
+    egress_ports: tuple[str, ...] = ("80", "443", "1024-65535")
+    egress_schemes: tuple[str, ...] = ("https", "http")
     traces: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.judge_keys()
+        self.egress()
 
 
 def check_queues(settings: Settings) -> None:

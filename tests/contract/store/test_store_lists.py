@@ -13,8 +13,8 @@ from taskflow.domain.filters import TaskFilters
 from taskflow.domain.task import Task
 from taskflow.domain.transitions import Status
 from taskflow.kit.ids import first_id_at, new_id
-from taskflow.store.partitions import ensure_ranges_of
 from taskflow.store.inserts import insert_tasks
+from taskflow.store.partitions import ensure_ranges_of
 from taskflow.store.tasks import list_tasks, read_statuses
 
 

@@ -19,8 +19,8 @@ from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
 from taskflow.store.commands import cancel_tasks
 from taskflow.store.errors import Unstorable, translated
-from taskflow.store.moves import Record, claim_tasks, close_executions, read_remainder, record_outcomes
 from taskflow.store.inserts import insert_tasks
+from taskflow.store.moves import Record, claim_tasks, close_executions, read_remainder, record_outcomes
 from taskflow.store.tasks import Wanted, read_tasks
 
 PAYLOAD = '{"z":1,"a":1.0,"b":1e400,"c":100000000000000000000000,"d":"x\\u0000y","k":1,"k":2}'

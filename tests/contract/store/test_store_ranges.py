@@ -13,6 +13,7 @@ from tests.contract.store.conftest import Connect
 from taskflow.kit.ids import first_id_at, new_id
 from taskflow.store import partitions
 from taskflow.store.errors import NoRange, translated
+from taskflow.store.inserts import insert_tasks
 from taskflow.store.partitions import (
     RANGE,
     TABLES,
@@ -21,7 +22,6 @@ from taskflow.store.partitions import (
     ensure_ranges_of,
     range_start,
 )
-from taskflow.store.inserts import insert_tasks
 
 FAR = datetime(2031, 3, 1, tzinfo=UTC)
 

@@ -13,8 +13,8 @@ from taskflow.domain.retry import RetryPolicy
 from taskflow.domain.task import Claimed, NewTask
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
-from taskflow.store.moves import Record, Recorded, claim_tasks, record_outcomes
 from taskflow.store.inserts import insert_tasks
+from taskflow.store.moves import Record, Recorded, claim_tasks, record_outcomes
 from taskflow.store.workers import Registration, register
 
 Conn = asyncpg.Connection

@@ -23,11 +23,12 @@ from taskflow.kit.trace_context import trace_id
 from taskflow_api import faults
 from taskflow_api.fingerprint import request_hash
 from taskflow_api.operation import Answer, Body, Call, Operation
+from taskflow_api.problems import PROBLEMS_MAX
 from taskflow_api.queries import Parameter, seconds
 from taskflow_api.replies import answer
 from taskflow_api.spans import traced
 from taskflow_api.strict_json import check_text, malformed
-from taskflow_api.submission import KEY_PATTERN, Batch, Submission, is_plain, judge, new_task
+from taskflow_api.submission import KEY_PATTERN, Batch, Fault, Submission, is_plain, judge, new_task
 from taskflow_api.waiting import task_when_done
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ async def submit_batch(call: Call) -> ASGIApp:
 
 
 def _refuse(refusals: list[Refusal]) -> None:
-    faults.raise_for([faults.Fault(kind, problem) for kind, problem in refusals[: faults.PROBLEMS_MAX]])
+    faults.raise_for([Fault(kind, problem) for kind, problem in refusals[:PROBLEMS_MAX]])
 
 
 def refuse_while_draining(call: Call) -> None:

@@ -98,9 +98,7 @@ async def list_endpoints(call: Call) -> ASGIApp:
     bound = bind(call.operation.id, owner, slowed)
     limit = call.query["limit"]
     last = decode_cursor(bound, call.query["cursor"])
-    rows = await call.services.deliveries.endpoints(
-        owner, limit=limit + 1, after=_after(last), slowed=slowed
-    )
+    rows = await call.services.deliveries.endpoints(owner, limit=limit + 1, after=_after(last), slowed=slowed)
     ends = rows[limit - 1] if len(rows) > limit else None
     following = encode_cursor(bound, f"{ends.owner_id} {ends.url}"[:_LAST_CHARS_MAX]) if ends else None
     return page(call.operation.path, call.scope["query_string"], rows[:limit], following)
