@@ -282,7 +282,7 @@ def test_the_secret_key_is_changed_twice_and_then_stolen(stack: Stack, key: str)
 def _change_secret_key(stack: Stack, command: str, *arguments: str) -> None:
     stack.compose("run", "--rm", "--no-deps", "--entrypoint", command, "secrets", *arguments)
     stack.compose("run", "--rm", "--no-deps", "secrets")
-    stack.up("--no-deps", "--force-recreate", "api", "worker", "notifier")
+    stack.up("--no-deps", "--force-recreate", "api")
 
 
 def test_nothing_was_lost(stack: Stack) -> None:

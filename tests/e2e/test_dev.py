@@ -233,14 +233,17 @@ def environment(pid: int) -> dict[str, str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_only_those_who_sign_are_given_a_key_and_it_is_kept(dev: Dev) -> None:
-    path = dev.folder.resolve() / "data" / "secret-key"
+    path, sealing = (dev.folder.resolve() / "data" / name for name in ("secret-key", "sealing-key"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(path.read_text()) >= 64
     assert path.read_text() not in dev.log()
     pids = dev.state()["pids"]
+    assert environment(pids["api"])["SECRET_KEY_FILE"] == str(path)
     for pid in (pids["api"], pids["notifier"], *pids["workers"]):
-        assert environment(pid)["SECRET_KEY_FILE"] == str(path)
+        assert environment(pid)["SEALING_KEY_FILE"] == str(sealing)
     for pid in (pids["scheduler"], pids["dlq_consumer"]):
+        assert "SEALING_KEY_FILE" not in environment(pid)
+    for pid in (pids["scheduler"], pids["dlq_consumer"], pids["notifier"], *pids["workers"]):
         assert "SECRET_KEY_FILE" not in environment(pid)
     assert "callers must sign in" not in dev.log(), "not on loopback"
 

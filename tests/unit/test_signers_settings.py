@@ -15,7 +15,7 @@ KEY = "a-key-for-tests-of-more-than-32-bytes"
 
 
 @pytest.mark.parametrize("settings", [Api, Worker, Notifier])
-@pytest.mark.parametrize("name", ["SECRET_KEY", "SECRET_KEY_PREVIOUS"])
+@pytest.mark.parametrize("name", ["SECRET_KEY", "SECRET_KEY_PREVIOUS", "SEALING_KEY", "SEALING_KEY_PREVIOUS"])
 def test_a_key_is_optional_and_none_that_can_be_guessed(settings: type[BusSettings], name: str) -> None:
     assert getattr(load(settings, NEEDED), name.lower()) is None
     found = load(settings, {**NEEDED, name: KEY})

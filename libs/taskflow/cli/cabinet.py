@@ -122,7 +122,8 @@ def _write_passwords(cabinet: _Cabinet, settings: SecretsSettings) -> None:
         cabinet.put(f"{name}/database-url", url)
     cabinet.keep("postgres/superuser-password", lambda: secrets.token_urlsafe(24), 0o644)
     cabinet.keep("api/secret-key", lambda: secrets.token_urlsafe(48))
-    for name in ("secret-key", "secret-key-previous"):
+    cabinet.keep("api/sealing-key", lambda: secrets.token_urlsafe(48))
+    for name in ("sealing-key", "sealing-key-previous"):
         for signer in (Role.WORKER, Role.NOTIFIER):
             cabinet.copy(f"api/{name}", f"{signer}/{name}")
     cabinet.keep("api/admin-password", lambda: secrets.token_urlsafe(24))

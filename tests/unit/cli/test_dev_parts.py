@@ -60,38 +60,41 @@ def test_the_state_file_is_private_and_whole(tmp_path: Path) -> None:
 
 
 def test_a_key_is_made_once_and_is_the_owners(tmp_path: Path) -> None:
-    path = DataFolder(tmp_path).secret_key()
+    path = DataFolder(tmp_path).key("secret-key")
     made = path.read_text()
     assert path == tmp_path.resolve() / "secret-key"
     assert len(made) == 64
     assert path.stat().st_mode & 0o777 == 0o600
-    assert DataFolder(tmp_path).secret_key().read_text() == made
+    assert DataFolder(tmp_path).key("secret-key").read_text() == made
     path.write_text("\n")  # as a full disk may leave it
-    assert DataFolder(tmp_path).secret_key().read_text() not in (made, "\n")
+    assert DataFolder(tmp_path).key("secret-key").read_text() not in (made, "\n")
     assert [found.name for found in tmp_path.iterdir()] == ["secret-key"]
 
 
 def test_a_key_that_cannot_be_kept_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "secret-key").mkdir()
     with pytest.raises(ProgramError, match=r"cannot keep a key in .*/secret-key: Is a directory"):
-        DataFolder(tmp_path).secret_key()
+        DataFolder(tmp_path).key("secret-key")
 
 
-@pytest.mark.parametrize("given", [{"SECRET_KEY": "k" * 40}, {"SECRET_KEY_FILE": "/run/key"}])
-def test_a_key_of_ones_own_is_used_and_none_is_made(tmp_path: Path, given: dict[str, str]) -> None:
-    environ = {"ADMIN_PASSWORD": "hush", "LOG_LEVEL": "info", **given}
+@pytest.mark.parametrize("end", ["", "_FILE"])
+def test_keys_of_ones_own_are_used_and_none_are_made(tmp_path: Path, end: str) -> None:
+    signing, sealing = {f"SECRET_KEY{end}": "k" * 40}, {f"SEALING_KEY{end}": "s" * 40}
+    environ = {"ADMIN_PASSWORD": "hush", "LOG_LEVEL": "info", **signing, **sealing}
     assert _secrets(environ, DataFolder(tmp_path)) == {
-        "api": {"ADMIN_PASSWORD": "hush", **given}, "worker": given, "notifier": given,
+        "api": {"ADMIN_PASSWORD": "hush", **signing, **sealing}, "worker": sealing, "notifier": sealing,
     }  # fmt: skip
     assert environ == {"LOG_LEVEL": "info"}
     assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_key_is_none(tmp_path: Path) -> None:
-    made = {"SECRET_KEY_FILE": str(tmp_path.resolve() / "secret-key")}
-    assert _secrets({"SECRET_KEY": ""}, DataFolder(tmp_path)) == dict.fromkeys(
-        ("api", "worker", "notifier"), made
-    )
+    folder = tmp_path.resolve()
+    sealing = {"SEALING_KEY_FILE": str(folder / "sealing-key")}
+    assert _secrets({"SECRET_KEY": "", "SEALING_KEY": ""}, DataFolder(tmp_path)) == {
+        "api": {"SECRET_KEY_FILE": str(folder / "secret-key"), **sealing}, "worker": sealing, "notifier": sealing,
+    }  # fmt: skip
+    assert (folder / "secret-key").read_text() != (folder / "sealing-key").read_text()
 
 
 def test_whom_a_closed_folder_keeps_out(tmp_path: Path) -> None:

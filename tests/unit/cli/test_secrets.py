@@ -41,7 +41,7 @@ def test_all_is_made_once_and_kept(tmp_path: Path) -> None:
     assert set(made) == {
         *(f"{role}/{name}" for role in Role for name in ("nats.nk", "database-url")),
         "migrate/database-url", "postgres/password", "postgres/superuser-password", "api/secret-key",
-        "worker/secret-key", "notifier/secret-key", "api/admin-password", "nats/nats.conf",
+        *(f"{role}/sealing-key" for role in ("api", "worker", "notifier")), "api/admin-password", "nats/nats.conf",
     }  # fmt: skip
     assert write_secrets(SecretsSettings(), tmp_path, MOUNT) == []
     assert held(tmp_path) == made
@@ -64,35 +64,35 @@ def test_the_api_can_start_with_what_is_made_for_it(tmp_path: Path) -> None:
     assert settings.admin_password == password.read_text()
 
 
-def test_a_secret_key_that_is_put_aside_is_followed_by_another(tmp_path: Path) -> None:
+def test_a_sealing_key_that_is_put_aside_is_followed_by_another(tmp_path: Path) -> None:
     """As docs/guides/containers.md tells to change it."""
     write_secrets(SecretsSettings(), tmp_path, MOUNT)
     before = held(tmp_path)
-    (tmp_path / "api/secret-key").rename(tmp_path / "api/secret-key-previous")
+    (tmp_path / "api/sealing-key").rename(tmp_path / "api/sealing-key-previous")
     written = (
-        "worker/secret-key",
-        "notifier/secret-key",
-        "worker/secret-key-previous",
-        "notifier/secret-key-previous",
+        "worker/sealing-key",
+        "notifier/sealing-key",
+        "worker/sealing-key-previous",
+        "notifier/sealing-key-previous",
     )
     assert write_secrets(SecretsSettings(), tmp_path, MOUNT) == [
-        f"made {tmp_path}/api/secret-key", *(f"written {tmp_path}/{name}" for name in written)
+        f"made {tmp_path}/api/sealing-key", *(f"written {tmp_path}/{name}" for name in written)
     ]  # fmt: skip
     after = held(tmp_path)
     for name in ("api", "worker", "notifier"):
-        assert after[f"{name}/secret-key"] == after["api/secret-key"] != before["api/secret-key"]
-        assert after[f"{name}/secret-key-previous"] == before["api/secret-key"]
+        assert after[f"{name}/sealing-key"] == after["api/sealing-key"] != before["api/sealing-key"]
+        assert after[f"{name}/sealing-key-previous"] == before["api/sealing-key"]
 
 
 def test_a_previous_key_that_is_taken_away_is_nowhere_any_more(tmp_path: Path) -> None:
     write_secrets(SecretsSettings(), tmp_path, MOUNT)
     before = held(tmp_path)
-    (tmp_path / "api/secret-key-previous").write_text("k" * 64)
+    (tmp_path / "api/sealing-key-previous").write_text("k" * 64)
     write_secrets(SecretsSettings(), tmp_path, MOUNT)
-    assert len([name for name in held(tmp_path) if name.endswith("secret-key-previous")]) == 3
-    (tmp_path / "api/secret-key-previous").unlink()
+    assert len([name for name in held(tmp_path) if name.endswith("sealing-key-previous")]) == 3
+    (tmp_path / "api/sealing-key-previous").unlink()
     assert write_secrets(SecretsSettings(), tmp_path, MOUNT) == [
-        f"removed {tmp_path}/{name}/secret-key-previous" for name in ("worker", "notifier")
+        f"removed {tmp_path}/{name}/sealing-key-previous" for name in ("worker", "notifier")
     ]
     assert held(tmp_path) == before
 

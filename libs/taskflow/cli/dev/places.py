@@ -133,9 +133,9 @@ class DataFolder:
             file.write(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
         draft.replace(self.folder / "dev.json")
 
-    def secret_key(self) -> Path:
-        """The file of the key that the api signs with, made once: who has signed in stays so."""
-        path, draft = self.folder / "secret-key", self.folder / "secret-key.new"
+    def key(self, name: str) -> Path:
+        """The file of a key, made once: who has signed in stays so, what was sealed can be opened."""
+        path, draft = self.folder / name, self.folder / f"{name}.new"
         try:
             if path.exists() and path.read_text().strip():
                 return path

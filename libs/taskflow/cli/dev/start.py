@@ -23,13 +23,17 @@ from taskflow.kit.logging import configure
 from taskflow.kit.settings import load
 
 _DECIDED = ("DATABASE_URL_FILE", "NATS_URL_FILE", "PROBE_PORT")
-_KEYS = ("SECRET_KEY", "SECRET_KEY_FILE", "SECRET_KEY_PREVIOUS", "SECRET_KEY_PREVIOUS_FILE")
+_SEALING = ("SEALING_KEY", "SEALING_KEY_FILE", "SEALING_KEY_PREVIOUS", "SEALING_KEY_PREVIOUS_FILE")
 _SECRETS = {
-    "api": (*_KEYS, "ADMIN_PASSWORD", "ADMIN_PASSWORD_FILE"),
-    "worker": _KEYS,
-    "notifier": _KEYS,
+    "api": (
+        *("SECRET_KEY", "SECRET_KEY_FILE", "SECRET_KEY_PREVIOUS", "SECRET_KEY_PREVIOUS_FILE"),
+        *("ADMIN_PASSWORD", "ADMIN_PASSWORD_FILE"),
+        *_SEALING,
+    ),
+    "worker": _SEALING,
+    "notifier": _SEALING,
 }
-"""Who is given what: no other program needs them. Workers sign pushes, the notifier signs webhooks."""
+"""Who is given what: workers run the code of others, and with SECRET_KEY anybody could sign in."""
 _NATS_LOGIN = ("NATS_NKEY_SEED", "NATS_NKEY_SEED_FILE", "NATS_CA_FILE")
 """For a NATS of one's own; that of `dev` knows its token only."""
 
@@ -91,8 +95,9 @@ def _environ(options: Options, port: int, *, own_nats: bool) -> dict[str, str]:
 def _secrets(environ: dict[str, str], data: DataFolder) -> dict[str, dict[str, str]]:
     """What only some services are given, taken from the environment; a key is there even if it names none."""
     found = {name: value for name in _SECRETS["api"] if (value := environ.pop(name, "").strip())}
-    if not found.keys() & {"SECRET_KEY", "SECRET_KEY_FILE"}:
-        found["SECRET_KEY_FILE"] = str(data.secret_key())
+    for name in ("SECRET_KEY", "SEALING_KEY"):
+        if not found.keys() & {name, f"{name}_FILE"}:
+            found[f"{name}_FILE"] = str(data.key(name.lower().replace("_", "-")))
     return {
         service: {name: found[name] for name in names if name in found} for service, names in _SECRETS.items()
     }
