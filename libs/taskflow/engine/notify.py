@@ -187,6 +187,8 @@ class Notifier:
             error: str | None = f"{failed.kind}: {failed}"
         except (CannotSign, LookupError) as unsigned:
             error = f"CannotSign: {unsigned}"
+        except msgspec.MsgspecError as unreadable:  # a row of another version: no reason to try for ever
+            error = f"BadContent: {unreadable}"
         else:
             error = None if 200 <= answer.status < 300 else said(answer)
         return Tried(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from taskflow.domain.callback import Callback, Target, shown_callback, shown_target
 from taskflow.domain.retry import RetryPolicy
 from taskflow.domain.task import LANE_NAMES, Task
 from taskflow.kit.clock import rfc3339
+
+
+_NULL = Raw(b"null")
 
 
 class _Row(Struct):
@@ -39,10 +42,10 @@ class _Row(Struct):
     queued_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    result: Raw | None = None
-    error: Raw | None = None
-    progress: Raw | None = None
-    metadata: Raw | None = None
+    result: Raw = field(default_factory=lambda: _NULL)
+    error: Raw = field(default_factory=lambda: _NULL)
+    progress: Raw = field(default_factory=lambda: _NULL)
+    metadata: Raw = field(default_factory=lambda: _NULL)
     callback: Callback | None = None
     target: Target | None = None
 
@@ -70,7 +73,7 @@ def snapshot_task(text: str) -> Task:
         error=row.error,
         progress=row.progress,
         tags=row.tags,
-        metadata=row.metadata if row.metadata is not None else Raw(b"{}"),
+        metadata=Raw(b"{}") if row.metadata == _NULL else row.metadata,
         timeout_seconds=row.timeout_seconds,
         retry=row.retry,
         run_at=_text(row.run_at),
