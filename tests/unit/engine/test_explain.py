@@ -96,7 +96,7 @@ def test_a_foreign_type_and_a_foreign_queue_are_told_apart() -> None:
     other_queue = worker("b", queues=["mail"], types=["demo"])
     assert codes(make_task(), directory(other_type, other_queue)) == ["worker_for_type"]
     assert codes(make_task(), directory(other_queue)) == ["worker_for_queue"]
-    waits = [directory(*w).waiting_for("queued", "default", "demo") for w in ((other_type,), (other_queue,))]
+    waits = [directory(*w).waiting_for(make_task()) for w in ((other_type,), (other_queue,))]
     assert waits == ["worker_for_type", "worker_for_queue"]
 
 
@@ -112,7 +112,7 @@ def test_busy_slots_are_told_with_numbers() -> None:
         ("free_slot", {"slots": 4, "slots_free": 0, "waiting": 7})
     ]
     assert codes(make_task("scheduled"), directory(FULL)) == []
-    assert directory(FULL).waiting_for("queued", "default", "demo") == "free_slot"
+    assert directory(FULL).waiting_for(make_task()) == "free_slot"
 
 
 def test_the_word_is_the_first_reason() -> None:
@@ -125,4 +125,4 @@ def test_the_word_is_the_first_reason() -> None:
         for status in ("queued", "retrying", "scheduled"):
             task = make_task(status, next_attempt_at=None if status == "queued" else due)
             first = next(iter(codes(task, known)), None)
-            assert first == known.waiting_for(status, "default", "demo")
+            assert first == known.waiting_for(task)
