@@ -87,6 +87,27 @@ def password(name: str, password_stdin: bool, as_json: bool) -> None:
     _say(_carried_out(act()), as_json)
 
 
+@admin.command()
+@_JSON
+def reseal(as_json: bool) -> None:
+    """Encrypt signing secrets with the present SEALING_KEY (else SECRET_KEY), after it was changed."""
+    from taskflow.engine.settings import ResealSettings
+    from taskflow.engine.signing import reseal as seal_anew
+    from taskflow.engine.vault import vault_of
+    from taskflow.kit.settings import load
+
+    vault = vault_of(load(ResealSettings, os.environ))
+    if vault is None:
+        raise Refused("SEALING_KEY is not set; expected the key that signing secrets are to be sealed by")
+
+    async def act() -> dict[str, Any]:
+        async with _database() as database:
+            done, lost = await seal_anew(database, vault)
+        return {"resealed": done, "lost": lost}
+
+    _say(_carried_out(act()), as_json)
+
+
 def _database() -> Any:
     from taskflow.cli.migrate import MigrateSettings
     from taskflow.kit.logging import configure

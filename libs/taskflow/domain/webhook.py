@@ -20,8 +20,8 @@ Sendable = Literal[
 SENDABLE: tuple[Sendable, ...] = get_args(Sendable)
 TEST_EVENT: Sendable = "task.test"
 """Sent on demand for a task of which there is nothing to tell yet."""
-ALERT_EVENT = "dead_letters.surge"
-"""Sent to operators: alike dead letters came in too fast."""
+SURGE_EVENT, PAUSED_EVENT = "dead_letters.surge", "type.paused"
+"""Sent to operators: alike dead letters came in too fast; so many of a type that it was paused."""
 
 DeliveryStatus = Literal["pending", "delivered", "failed"]
 DELIVERY_STATUSES: tuple[DeliveryStatus, ...] = get_args(DeliveryStatus)

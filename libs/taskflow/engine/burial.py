@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 
+import msgspec
 from msgspec import Struct
 
 from taskflow.bus.announce import publish_control
@@ -16,11 +17,14 @@ from taskflow.bus.connect import Bus
 from taskflow.domain.account import By
 from taskflow.domain.dead_letter import DeadLetter
 from taskflow.domain.errors import Unavailable
+from taskflow.domain.task import LOCAL_OWNER
+from taskflow.domain.webhook import PAUSED_EVENT, SURGE_EVENT
 from taskflow.engine.meters import count_surge, count_type_paused
 from taskflow.kit.clock import now
+from taskflow.kit.egress import read_url
 from taskflow.kit.ids import first_id_at
 from taskflow.kit.logging import get_logger
-from taskflow.store import audit_log, burials, catalog
+from taskflow.store import audit_log, burials, catalog, webhooks
 from taskflow.store.connect import Conn, Line
 
 log = get_logger(__name__)
@@ -38,6 +42,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     burial: int = 0
     burial_seconds: float = 60.0
     by_type: Mapping[str, int] = {}
+    alert_url: str | None = None
+    """Who is told of both, by a webhook in the name of the built-in owner."""
 
     def of_type(self, name: str) -> int:
         """How many letters of a type pause it; 0: none."""
@@ -103,7 +109,7 @@ class Watch:
             "example_id": letter.id,
         }
         async with conn.transaction():
-            return await audit_log.write_once(
+            noted = await audit_log.write_once(
                 conn,
                 By("dlq-consumer"),
                 "dead_letters.surge",
@@ -111,6 +117,9 @@ class Watch:
                 data,
                 seconds=self._limits.surge_seconds,
             )
+            if noted:
+                await self._alert(conn, SURGE_EVENT, {"fingerprint": fingerprint, **data})
+            return noted
 
     async def _pauses(self, conn: Conn, limits: Mapping[str, int]) -> list[str]:
         seconds = self._limits.burial_seconds
@@ -127,8 +136,16 @@ class Watch:
             if not await catalog.pause_type(conn, name, ACTOR, reason):
                 return False
             await audit_log.write_audit(conn, By(ACTOR, reason), "type.paused", name)
+            await self._alert(conn, PAUSED_EVENT, {"type": name, "reason": reason})
         log.error("type.paused", type=name, by=ACTOR, reason=reason)
         return True
+
+    async def _alert(self, conn: Conn, event: str, told: Mapping[str, object]) -> None:
+        """The webhook is written with what it tells of; the notifier delivers it."""
+        if (url := self._limits.alert_url) is not None:
+            host = read_url(url).origin
+            content = msgspec.json.encode(told).decode()
+            await webhooks.alert(conn, LOCAL_OWNER, event, url, host, None, content)
 
     async def _paused(self, name: str) -> None:
         count_type_paused(name)

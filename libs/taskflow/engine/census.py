@@ -17,7 +17,7 @@ from taskflow.domain.transitions import LIVE
 from taskflow.engine.meters import NAMES_MAX
 from taskflow.kit.logging import get_logger
 from taskflow.kit.metrics import Bounded, Gauge, gauge
-from taskflow.store import census, stats, workers
+from taskflow.store import census, stats, webhook_reads, workers
 from taskflow.store.connect import Conn, Line
 
 log = get_logger(__name__)
@@ -41,6 +41,16 @@ RANGES_END = gauge(
     "taskflow_id_ranges_end_timestamp_seconds", "Until when new tasks have a partition to go to."
 )
 
+WEBHOOKS_PENDING = gauge("taskflow_webhooks_pending", "Webhook deliveries that are under way or to come.")
+WEBHOOKS_LATE = gauge(
+    "taskflow_webhooks_late_seconds", "For how long the first pending webhook delivery is due."
+)
+ENDPOINTS_SLOWED = gauge(
+    "taskflow_webhook_endpoints_slowed",
+    "URLs that failed too often in a row, and get one try in ten minutes.",
+)
+
+_SINGLE = (RANGES_END, WEBHOOKS_PENDING, WEBHOOKS_LATE, ENDPOINTS_SLOWED)
 _LABELLED = (TASKS, OLDEST, PAUSED, WORKERS, ALL_WORKERS, LETTERS)
 
 
@@ -75,7 +85,7 @@ class Census:
         totals = await stats.read_totals(conn)
         waiting, letters = await census.read_waiting(conn), await self._pending(conn)
         paused, rows = await census.read_paused(conn), await workers.read_workers(conn)
-        ends = await census.read_ranges_end(conn)
+        ends, sent = await census.read_ranges_end(conn), await webhook_reads.count_webhooks(conn)
         for name in sorted(paused):  # so that those told by name are the same ones after a restart
             self._queues(name)
         _forget()
@@ -98,6 +108,9 @@ class Census:
         }.items():
             ALL_WORKERS.labels(state).set(count)
         RANGES_END.set(ends.timestamp() if ends else 0)
+        WEBHOOKS_PENDING.set(sent.pending)
+        WEBHOOKS_LATE.set(max(0.0, sent.late_seconds))
+        ENDPOINTS_SLOWED.set(sent.slowed)
 
     async def _pending(self, conn: Conn) -> list[census.Letters]:
         """Pending letters are counted one by one: the longer it takes, the more seldom; too many are not told."""
@@ -129,4 +142,5 @@ class Census:
 def _forget() -> None:
     for told in _LABELLED:
         told.clear()
-    RANGES_END.set(float("nan"))
+    for single in _SINGLE:
+        single.set(float("nan"))

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from taskflow.kit.clock import now
 from taskflow.kit.ids import first_id_at
-from taskflow.store import partitions, stats, tending
+from taskflow.store import partitions, stats, tending, webhook_reads
 from taskflow.store.connect import Line
 
 PAGE = 2_000
@@ -21,7 +21,7 @@ class Pruner:
         self._keep_letters_seconds = keep_letters_seconds
 
     async def prune_once(self) -> bool:
-        """Delete a page of old tasks and letters, then the ranges they leave empty; returns whether there may be more."""
+        """Delete a page of what is old, then the ranges that leaves empty; returns whether there may be more."""
         before = now() - timedelta(seconds=self._keep_tasks_seconds)
         before_id = first_id_at(before)
         gone = await self._line.run(
@@ -32,10 +32,18 @@ class Pruner:
         letters = await self._line.run(
             lambda conn: tending.prune_letters(conn, keep_seconds=self._keep_letters_seconds, limit=PAGE)
         )
-        if more := gone >= PAGE or letters >= PAGE:
+        delivered = await self._line.run(
+            lambda conn: webhook_reads.prune_deliveries(
+                conn, before_id=before_id, keep_seconds=self._keep_tasks_seconds, limit=PAGE
+            )
+        )
+        if more := max(gone, letters, delivered) >= PAGE:
             return more
         await self._line.run(
             lambda conn: tending.prune_rest(conn, keep_letters_seconds=self._keep_letters_seconds)
+        )
+        await self._line.run(
+            lambda conn: webhook_reads.prune_endpoints(conn, keep_seconds=self._keep_tasks_seconds)
         )
         await self._line.run(lambda conn: partitions.drop_empty_ranges(conn, before))
         return False

@@ -101,6 +101,18 @@ class KeySettings:
                 raise SettingsError(name.upper(), "***", KEY_EXPECTED)
 
 
+class ResealSettings(KeySettings, ProgramSettings, frozen=True, kw_only=True):
+    """What `taskflow admin reseal` reads, beside DATABASE_URL."""
+
+    secret_key: Secret | None = None
+    secret_key_previous: Secret | None = None
+    sealing_key: Secret | None = None
+    sealing_key_previous: Secret | None = None
+
+    def __post_init__(self) -> None:
+        self.judge_keys()
+
+
 class EgressSettings:
     """What those must agree on who judge URLs or send to them: api, worker, notifier. No Struct, as `KeySettings`."""
 

@@ -100,7 +100,7 @@ class Egress(Struct, frozen=True):
 
     def check(self, url: str) -> Destination:
         """Read a URL, and judge what can be judged without a network. Raises BadUrl or EgressRefused."""
-        there = _read(url)
+        there = read_url(url)
         if there.scheme not in self.schemes:
             raise EgressRefused(f"{there.scheme} is not allowed here; expected {' or '.join(self.schemes)}")
         if not any(first <= there.port <= last for first, last in self.ports):
@@ -166,8 +166,8 @@ async def system_resolver(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
-def _read(url: str) -> Destination:
-    """Strictly: what two readers might take for different hosts is refused."""
+def read_url(url: str) -> Destination:
+    """Strictly: what two readers might take for different hosts is refused. Raises BadUrl or EgressRefused."""
     if len(url) > URL_CHARS_MAX:
         raise BadUrl(f"is over {URL_CHARS_MAX} characters")
     if not _PLAIN.fullmatch(url):

@@ -12,7 +12,6 @@ from taskflow.domain.retry import RetryPolicy
 from taskflow.domain.task import LANE_NAMES, Task
 from taskflow.kit.clock import rfc3339
 
-
 _NULL = Raw(b"null")
 
 

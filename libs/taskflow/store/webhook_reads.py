@@ -10,7 +10,7 @@ from taskflow.domain.filters import DeliveryFilters
 from taskflow.domain.task import LOCAL_OWNER
 from taskflow.domain.webhook import SLOWED_AFTER_FAILURES, Delivery, DeliveryAttempt, Endpoint
 from taskflow.kit.clock import rfc3339
-from taskflow.store.connect import Conn
+from taskflow.store.connect import Conn, one_row
 from taskflow.store.wire import Row, time_text
 
 ATTEMPTS_SHOWN_MAX = 50
@@ -57,7 +57,6 @@ WHERE ($1::uuid IS NULL OR owner_id = $1) AND ($2::uuid IS NULL OR (owner_id, ur
   AND (NOT $5 OR failures >= {SLOWED_AFTER_FAILURES})
 ORDER BY owner_id, url LIMIT $4"""
 
-# How many deliveries are pending and since when the oldest is due, endpoints slowed, breakers open.
 COUNT_WEBHOOKS = f"""-- store.webhook_reads.count_webhooks
 SELECT (SELECT count(*) FROM (SELECT FROM webhook_deliveries WHERE status = 'pending' LIMIT 100000) p) AS pending,
        coalesce((SELECT extract(epoch FROM now() - due_at) FROM webhook_deliveries WHERE status = 'pending'
@@ -178,6 +177,19 @@ async def list_endpoints(
         )
         for row in rows
     ]
+
+
+class Webhooks(NamedTuple):
+    """Deliveries that are pending (100,000 at most are counted), how late the first is; endpoints that are slowed."""
+
+    pending: int
+    late_seconds: float
+    slowed: int
+
+
+async def count_webhooks(conn: Conn) -> Webhooks:
+    """How deliveries go, as a whole."""
+    return Webhooks(*await one_row(conn, COUNT_WEBHOOKS))
 
 
 async def prune_deliveries(conn: Conn, *, before_id: str, keep_seconds: float, limit: int) -> int:

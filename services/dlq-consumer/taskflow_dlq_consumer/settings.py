@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from taskflow.engine.burial import Limits
 from taskflow.engine.settings import ServiceSettings
+from taskflow.kit.egress import BadUrl, EgressRefused, read_url
 from taskflow.kit.settings import Seconds, SettingsError
 
 Letters = Annotated[int, Meta(ge=0, le=100_000)]
@@ -23,6 +24,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
     burial_limit: Letters = 0
     burial_limit_by_type: tuple[str, ...] = ()
     burial_window: Window = 60.0
+    alert_webhook_url: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,7 +38,19 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
             burial=self.burial_limit,
             burial_seconds=self.burial_window,
             by_type=dict(map(_pair, self.burial_limit_by_type)),
+            alert_url=_url(self.alert_webhook_url),
         )
+
+
+def _url(text: str | None) -> str | None:
+    try:
+        if text is not None:
+            read_url(text)
+    except (BadUrl, EgressRefused) as error:
+        raise SettingsError(
+            "ALERT_WEBHOOK_URL", text, f"a URL such as https://example.org/hook ({error})"
+        ) from None
+    return text
 
 
 def _pair(text: str) -> tuple[str, int]:

@@ -6,11 +6,10 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
-from taskflow.bus.announce import subscribe_control, subscribe_moves
+from taskflow.bus.announce import subscribe_control, subscribe_stir
 from taskflow.bus.connect import Bus
 from taskflow.bus.rights import Role
 from taskflow.bus.topology import EVENT_SHARDS
-from taskflow.domain.task import Moved
 from taskflow.engine.notify import Notifier
 from taskflow.engine.signing import Signer
 from taskflow.engine.vault import vault_of
@@ -55,12 +54,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
 async def _listen(bus: Bus, notifier: Notifier) -> None:
     """What moves may have written a delivery. Without NATS it looks every few seconds."""
 
-    def moved(_move: Moved) -> None:
-        notifier.heard()
-
     async def told(_body: dict[str, Any]) -> None:
         notifier.heard()
 
     for shard in range(EVENT_SHARDS):
-        await subscribe_moves(bus, shard, moved)
+        await subscribe_stir(bus, shard, notifier.heard)
     await subscribe_control(bus, "webhook", told)

@@ -78,7 +78,7 @@ async def _opened(settings: Settings, registry: Registry, imports: list[str], st
     bus = await enter(Bus(settings.nats_url, settings.topology(), name="taskflow-worker", login=login))
     dispatcher = await enter(Dispatcher(bus))
     slots = Slots(settings.worker_concurrency, settings.worker_push_concurrency)
-    if settings.builtin_types:
+    if settings.builtin_types and settings.worker_push_concurrency:
         registry.add_push((await _pusher(settings, database, slots, stack)).run)
     recorder = Recorder(
         await enter(Line(database)),
