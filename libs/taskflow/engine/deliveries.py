@@ -64,6 +64,7 @@ class Deliveries:
             delivery = await webhook_reads.read_delivery(conn, made or "", task_id) if made else None
             if delivery is None:
                 raise NotFound(f"there is no task {task_id}")
+            await webhooks.allow_try(conn, delivery.id)
             await audit_log.write_audit(conn, by, "webhook.triggered", task_id, {"delivery_id": delivery.id})
         await self._tell()
         return delivery
@@ -74,6 +75,7 @@ class Deliveries:
             if not await webhooks.replay(conn, delivery_id, task_id, by.owner):
                 raise NotFound(f"there is no webhook delivery {delivery_id} of task {task_id}")
             delivery = await webhook_reads.read_delivery(conn, delivery_id, task_id, by.owner)
+            await webhooks.allow_try(conn, delivery_id)
             await audit_log.write_audit(conn, by, "webhook.replayed", delivery_id, {"task_id": task_id})
         if delivery is None:
             raise NotFound()

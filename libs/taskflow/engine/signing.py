@@ -13,7 +13,7 @@ from taskflow.kit.ids import new_id
 from taskflow.store import audit_log, signing_secrets
 from taskflow.store.connect import Conn, Database
 
-AGE_SECONDS_MAX = 30.0
+AGE_SECONDS_MAX = 5.0
 """So long a process trusts what it has read of an account's secrets: short beside any overlap."""
 OWNERS_KEPT_MAX = 10_000
 SECRETS_MAX = 10

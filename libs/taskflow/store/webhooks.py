@@ -255,6 +255,18 @@ SET status = 'pending', due_at = CASE WHEN leased_until > now() THEN due_at ELSE
 WHERE id = $1 AND task_id = $2 AND ($3::uuid IS NULL OR owner_id = $3) RETURNING id"""
 
 
+# $1 delivery id
+# Who sends on demand has probably mended the endpoint: a slowed one may be tried now.
+ALLOW_TRY = """-- store.webhooks.allow_try
+UPDATE webhook_endpoints e SET next_try_at = now()
+FROM webhook_deliveries d WHERE d.id = $1 AND e.owner_id = d.owner_id AND e.url = d.url AND e.next_try_at > now()"""
+
+
+async def allow_try(conn: Conn, delivery_id: str) -> None:
+    """Let this delivery's endpoint be tried now, however often it has failed."""
+    await conn.execute(ALLOW_TRY, delivery_id)
+
+
 async def send_now(
     conn: Conn,
     task_id: str,
