@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -79,6 +82,30 @@ class Books(NamedTuple):
         (row,) = self.rows(statement, *arguments)
         (value,) = row.values()
         return value
+
+    @contextmanager
+    def holding(self, statement: str, *arguments: Any) -> Iterator[None]:
+        """A transaction of one's own that has run this, until the end of the block."""
+        done, held = threading.Event(), threading.Event()
+
+        async def work() -> None:
+            conn = await asyncpg.connect(self.url, timeout=10)
+            try:
+                async with conn.transaction():
+                    await conn.fetch(statement, *arguments)
+                    held.set()
+                    await asyncio.to_thread(done.wait, 60)
+            finally:
+                await conn.close()
+
+        holder = threading.Thread(target=asyncio.run, args=(work(),))
+        holder.start()
+        try:
+            assert held.wait(10)
+            yield
+        finally:
+            done.set()
+            holder.join()
 
     def patient_value(self, statement: str, *arguments: Any, default: Any) -> Any:
         """The same, or `default` while PostgreSQL does not answer."""

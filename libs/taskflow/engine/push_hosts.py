@@ -49,8 +49,8 @@ class _Host:
     """What this worker knows of one host of one owner. Times are those of `time.monotonic`."""
 
     def __init__(self) -> None:
-        self.running = 0
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.turns: set[Turn] = set()
+        self.waiting: deque[asyncio.Future[Turn]] = deque()
         self.seconds = _GUESS_SECONDS
         self.read_at = float("-inf")
         self.state = CLOSED
@@ -58,7 +58,11 @@ class _Host:
 
     @property
     def idle(self) -> bool:
-        return not self.running and not self.waiting
+        return not self.turns and not self.waiting
+
+    def pace(self, moment: float) -> float:
+        """How long a push takes, by those that have ended and those that have not."""
+        return max([self.seconds, *(moment - turn.began for turn in self.turns)])
 
     def learn(self, state: HostState, moment: float) -> None:
         self.state, self.read_at = state, moment
@@ -69,7 +73,7 @@ class _Host:
 
     def appointment(self, moment: float, not_before: float, share: int) -> float:
         """The next free moment of the host at its present pace, in seconds from now."""
-        self.appointment_at = max(self.appointment_at, moment + not_before) + self.seconds / share
+        self.appointment_at = max(self.appointment_at, moment + not_before) + self.pace(moment) / share
         ahead = self.appointment_at - moment
         if ahead > HORIZON_SECONDS_MAX + not_before:
             return not_before + HORIZON_SECONDS_MAX * random.uniform(0.5, 1.0)  # nosec B311  # dice, not a secret
@@ -83,26 +87,41 @@ class Turn:
         self._hosts = hosts
         self._key = key
         self._host = host
-        self._began = time.monotonic()
+        self.began = time.monotonic()
+        host.turns.add(self)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._host.running -= 1
+        self._host.turns.discard(self)
         while self._host.waiting:
             waiter = self._host.waiting.popleft()
             if not waiter.done():
-                self._host.running += 1
-                waiter.set_result(None)
+                waiter.set_result(Turn(self._hosts, self._key, self._host))
                 break
 
     def seen(self, error: str | None) -> None:
         """The host answered (None), or failed."""
         host = self._host
-        host.seconds += (time.monotonic() - self._began - host.seconds) * _WEIGHT
+        host.seconds += (time.monotonic() - self.began - host.seconds) * _WEIGHT
         if error is not None or host.state != CLOSED:
             self._hosts.report(Report(self._key, 0 if error is None else 1, error is None, error))
+
+
+async def _waited(host: _Host, seconds: float) -> Turn | None:
+    """The turn that comes within this time."""
+    waiter: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
+    host.waiting.append(waiter)
+    try:
+        async with asyncio.timeout(seconds):
+            return await waiter
+    except TimeoutError:
+        return None
+    except asyncio.CancelledError:
+        if waiter.done() and not waiter.cancelled():  # its turn came at the same moment: to the next
+            await waiter.result().__aexit__()
+        raise
 
 
 class PushHosts:
@@ -140,8 +159,7 @@ class PushHosts:
             return HandBack(delay, f"{key[1]} has failed {host.state.failures} times in a row")
         if host.state.openings:
             return await self._probe(key, host, timeout_seconds)
-        if host.running < self._share:
-            host.running += 1
+        if len(host.turns) < self._share:
             return Turn(self, key, host)
         return await self._wait(key, host, timeout_seconds)
 
@@ -152,25 +170,17 @@ class PushHosts:
     async def _probe(self, key: HostKey, host: _Host, timeout_seconds: float) -> Turn | HandBack:
         """Half open: one push at a time finds out whether the host is back."""
         if await self._line.run(lambda conn: push_hosts.take_probe(conn, key, timeout_seconds + 5)):
-            host.running += 1
             return Turn(self, key, host)
         delay = host.appointment(time.monotonic(), min(1.0, timeout_seconds), self._share)
         return HandBack(delay, f"{key[1]} failed; one push finds out whether it is back")
 
     async def _wait(self, key: HostKey, host: _Host, timeout_seconds: float) -> Turn | HandBack:
-        expected = (len(host.waiting) + 1) * host.seconds / self._share
-        if expected > min(WAIT_SECONDS_MAX, timeout_seconds / 4):
-            delay = host.appointment(time.monotonic(), expected, self._share)
-            return HandBack(delay, f"{key[1]} has as many pushes as it may have at once")
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        host.waiting.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():  # its turn came at the same moment: to the next
-                await Turn(self, key, host).__aexit__()
-            raise
-        return Turn(self, key, host)
+        moment, longest = time.monotonic(), min(WAIT_SECONDS_MAX, timeout_seconds / 4)
+        expected = (len(host.waiting) + 1) * host.pace(moment) / self._share
+        if expected <= longest and (turn := await _waited(host, longest)) is not None:
+            return turn
+        delay = host.appointment(time.monotonic(), expected, self._share)
+        return HandBack(delay, f"{key[1]} has as many pushes as it may have at once")
 
     def _host(self, key: HostKey) -> _Host:
         host = self._hosts.get(key)

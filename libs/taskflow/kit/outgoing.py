@@ -243,7 +243,7 @@ def _translated(there: Destination, seconds: float) -> Iterator[None]:
     except EgressRefused as error:
         raise OutgoingError("EgressRefused", str(error)) from None
     except TimeoutError as error:
-        raise OutgoingError("TimedOut", f"{where} did not answer within {seconds:g} s") from error
+        raise OutgoingError("TimedOut", f"{where} did not answer within {round(seconds, 1):g} s") from error
     except httpcore.ConnectTimeout as error:
         raise OutgoingError("ConnectFailed", f"no connection to {where} in time") from error
     except httpcore.ConnectError as error:
