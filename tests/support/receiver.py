@@ -101,7 +101,7 @@ def _long(to: _Handler, _request: Received) -> None:
 
 
 def _garbage(to: _Handler, _request: Received) -> None:
-    to.wfile.write(b"SSH-2.0-OpenSSH_9.9\r\n" * 3)
+    to.wfile.write(b"SSH-2.0-OpenSSH_9.9\r\n\r\n" * 3)
     to.close_connection = True
 
 
