@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 
 from msgspec import Meta, Struct
 
@@ -12,6 +13,7 @@ from taskflow.bus.nkey import BadSeed, key_pair
 from taskflow.bus.rights import Role
 from taskflow.bus.topology import TASKS_BYTES_MAX, Topology
 from taskflow.domain.retry import RetryPolicy
+from taskflow.kit.egress import PORTS, SCHEMES, Egress, allowed, known_schemes, port_ranges
 from taskflow.kit.settings import LogLevel, ProgramSettings, Seconds, Secret, SettingsError, Url
 
 Attempts = Annotated[int, Meta(ge=1, le=100)]
@@ -76,6 +78,30 @@ class LeaseSettings(ServiceSettings, frozen=True, kw_only=True):
     worker_lease: Annotated[Seconds, Meta(ge=1, le=3_600)] = 15.0
     handler_grace: Annotated[Seconds, Meta(ge=0, le=3_600)] = 5.0
     poison_losses_max: Annotated[int, Meta(ge=1, le=100)] = 3
+
+
+T = TypeVar("T")
+EGRESS_PORTS, EGRESS_SCHEMES = PORTS, SCHEMES
+
+
+def judged_egress(allow: tuple[str, ...], ports: tuple[str, ...], schemes: tuple[str, ...]) -> Egress:
+    """What EGRESS_ALLOW, EGRESS_PORTS and EGRESS_SCHEMES say may be reached. Raises SettingsError.
+
+    A service that calls others has the three fields and a method `egress`; a Struct cannot be mixed into another.
+    """
+    return Egress(
+        _judged("EGRESS_ALLOW", allow, allowed),
+        _judged("EGRESS_PORTS", ports, port_ranges),
+        _judged("EGRESS_SCHEMES", schemes, known_schemes),
+    )
+
+
+def _judged(name: str, texts: tuple[str, ...], read: Callable[[Sequence[str]], T]) -> T:
+    try:
+        return read(texts)
+    except ValueError as error:
+        what, _, expected = str(error).partition("; expected ")
+        raise SettingsError(name, ",".join(texts), f"{expected} ({what})") from None
 
 
 AccountRetention = Annotated[Seconds, Meta(ge=1)]

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from taskflow.engine.settings import LeaseSettings
+from taskflow.engine.settings import EGRESS_PORTS, EGRESS_SCHEMES, LeaseSettings, judged_egress
+from taskflow.kit.egress import Egress
 from taskflow.kit.settings import Seconds, SettingsError
 
 VERSIONS = "1 to 100 visible ASCII characters without spaces"
@@ -24,6 +25,17 @@ class Settings(LeaseSettings, frozen=True, kw_only=True):
     worker_drain_timeout: Annotated[Seconds, Meta(ge=0)] = 30.0
     builtin_types: bool = True
     traces: bool = False
+    egress_allow: tuple[str, ...] = ()
+    egress_ports: tuple[str, ...] = EGRESS_PORTS
+    egress_schemes: tuple[str, ...] = EGRESS_SCHEMES
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.egress()
+
+    def egress(self) -> Egress:
+        """What `http_request` may reach. Raises SettingsError."""
+        return judged_egress(self.egress_allow, self.egress_ports, self.egress_schemes)
 
 
 def check_queues(settings: Settings) -> None:
