@@ -21,7 +21,7 @@ from taskflow.domain.task import LOCAL_OWNER
 from taskflow.domain.webhook import PAUSED_EVENT, SURGE_EVENT
 from taskflow.engine.meters import count_surge, count_type_paused
 from taskflow.kit.clock import now
-from taskflow.kit.egress import read_url
+from taskflow.kit.egress import ANYWHERE
 from taskflow.kit.ids import first_id_at
 from taskflow.kit.logging import get_logger
 from taskflow.store import audit_log, burials, catalog, webhooks
@@ -143,7 +143,7 @@ class Watch:
     async def _alert(self, conn: Conn, event: str, told: Mapping[str, object]) -> None:
         """The webhook is written with what it tells of; the notifier delivers it."""
         if (url := self._limits.alert_url) is not None:
-            host = read_url(url).origin
+            host = ANYWHERE.check(url).origin
             content = msgspec.json.encode(told).decode()
             await webhooks.alert(conn, LOCAL_OWNER, event, url, host, None, content)
 

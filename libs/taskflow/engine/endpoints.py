@@ -10,7 +10,7 @@ from taskflow.domain.errors import Invalid, Problem, TargetRefused, TaskflowErro
 from taskflow.domain.task import NewTask
 from taskflow.engine.vault import Vault, hide
 from taskflow.kit.egress import BadUrl, Destination, Egress, EgressRefused
-from taskflow.kit.outgoing import header_fault
+from taskflow.kit.headers import forbidden_headers
 
 Refusal = tuple[type[TaskflowError], Problem]
 NO_KEY = "not offered here: what is sent must be signed, and neither SEALING_KEY nor SECRET_KEY is set"
@@ -50,7 +50,7 @@ class Endpoints:
             yield Invalid, Problem(str(error), pointer=f"{at}/url")
         except EgressRefused as error:
             yield TargetRefused, Problem(str(error), pointer=f"{at}/url")
-        if (fault := header_fault(wish.headers or {})) is not None:
+        if (fault := forbidden_headers(list((wish.headers or {}).items()))) is not None:
             yield Invalid, Problem(fault, pointer=f"{at}/headers")
         secret = wish.secret if isinstance(wish, CallbackWish) else None
         if secret is not None and (fault := webhooks.check_secret(secret)) is not None:

@@ -187,6 +187,8 @@ class Notifier:
             error: str | None = f"{failed.kind}: {failed}"
         except (CannotSign, LookupError) as unsigned:
             error = f"CannotSign: {unsigned}"
+        except ValueError as unsendable:  # judged when it was given, perhaps by other rules
+            error = f"BadUrl: {unsendable}"
         except msgspec.MsgspecError as unreadable:  # a row of another version: no reason to try for ever
             error = f"BadContent: {unreadable}"
         else:

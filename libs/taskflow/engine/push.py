@@ -82,6 +82,8 @@ class Pusher:
             return Deferred(FULL_DELAY_SECONDS, away.detail)
         except (CannotSign, LookupError) as unsigned:
             return Failed(error_info("CannotSign", str(unsigned)))
+        except ValueError as unsendable:  # judged when it was submitted, perhaps by other rules
+            return Failed(error_info("BadUrl", str(unsendable)), permanent=True)
         failing = answer.status >= 500 or answer.status == 429
         turn.seen(said(answer) if failing else None)
         return _outcome(answer, target)

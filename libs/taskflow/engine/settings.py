@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
 from msgspec import Meta, Struct
@@ -13,7 +13,7 @@ from taskflow.bus.nkey import BadSeed, key_pair
 from taskflow.bus.rights import Role
 from taskflow.bus.topology import TASKS_BYTES_MAX, Topology
 from taskflow.domain.retry import RetryPolicy
-from taskflow.kit.egress import Egress, networks_of, ports_of, scheme_of
+from taskflow.kit.egress import Egress, allowed, known_schemes, port_ranges
 from taskflow.kit.settings import LogLevel, ProgramSettings, Seconds, Secret, SettingsError, Url
 
 T = TypeVar("T")
@@ -124,19 +124,18 @@ class EgressSettings:
     def egress(self) -> Egress:
         """What may be reached. Raises SettingsError."""
         return Egress(
-            tuple(
-                network for text in self.egress_allow for network in _read("EGRESS_ALLOW", networks_of, text)
-            ),
-            tuple(_read("EGRESS_PORTS", ports_of, text) for text in self.egress_ports),
-            tuple(_read("EGRESS_SCHEMES", scheme_of, text) for text in self.egress_schemes),
+            _judged("EGRESS_ALLOW", self.egress_allow, allowed),
+            _judged("EGRESS_PORTS", self.egress_ports, port_ranges),
+            _judged("EGRESS_SCHEMES", self.egress_schemes, known_schemes),
         )
 
 
-def _read(name: str, read: Callable[[str], T], text: str) -> T:
+def _judged(name: str, texts: tuple[str, ...], read: Callable[[Sequence[str]], T]) -> T:
     try:
-        return read(text)
+        return read(texts)
     except ValueError as error:
-        raise SettingsError(name, text, str(error)) from None
+        what, _, expected = str(error).partition("; expected ")
+        raise SettingsError(name, ",".join(texts), f"{expected} ({what})") from None
 
 
 class LeaseSettings(ServiceSettings, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from taskflow.domain.attempt import Failed, Snoozed, Succeeded
 from taskflow.handlers.capture import Capture
 from taskflow.handlers.context import CURRENT, Context, Kind, current
 from taskflow.handlers.frames import Broken, Bye, Call, Ended, Frame, Hello, Line, Ready, Stop, Unpacker, pack
+from taskflow.handlers.given import give
 from taskflow.handlers.outcomes import error_info, raised, refused, returned
 from taskflow.handlers.registry import Registry, load_registry
 from taskflow.handlers.texts import text_of
@@ -76,6 +77,7 @@ class Child:
         if not isinstance(hello, Hello):
             return None
         sys.path[:] = hello.sys_path
+        give(hello.given)
         try:
             return load_registry(hello.imports)
         except BaseException as error:  # a module may raise anything while it is imported

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -16,10 +17,11 @@ _LENGTH_BYTES = 4
 
 
 class Hello(Struct, tag=True):
-    """First word to a child: where modules are found, and which to import."""
+    """First word to a child: where modules are found, which to import, and what handlers are given."""
 
     sys_path: list[str]
     imports: list[str]
+    given: dict[str, Any]
 
 
 class Call(Struct, tag=True):

@@ -19,6 +19,7 @@ from typing import cast
 from taskflow.domain.attempt import ErrorInfo, Outcome
 from taskflow.domain.task import Claimed
 from taskflow.handlers.frames import Broken, Call, Ended, Frame, Hello, Line, Ready, Unpacker, pack
+from taskflow.handlers.given import all_given
 
 REAP_SECONDS_MAX = 5.0
 """How long the kernel may take to end what was sent SIGKILL."""
@@ -66,7 +67,7 @@ class ChildProcess(asyncio.Protocol):
     async def greet(self) -> None:
         """Tell the process what to import; `ready` tells when it has."""
         await self._loop.create_unix_connection(lambda: self, sock=self._ours)
-        self.send(Hello(sys.path, self._imports))
+        self.send(Hello(sys.path, self._imports, all_given()))
 
     @property
     def pid(self) -> int:

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from taskflow.engine.burial import Limits
 from taskflow.engine.settings import ServiceSettings
-from taskflow.kit.egress import BadUrl, EgressRefused, read_url
+from taskflow.kit.egress import ANYWHERE, BadUrl, EgressRefused
 from taskflow.kit.settings import Seconds, SettingsError
 
 Letters = Annotated[int, Meta(ge=0, le=100_000)]
@@ -45,7 +45,7 @@ class Settings(ServiceSettings, frozen=True, kw_only=True):
 def _url(text: str | None) -> str | None:
     try:
         if text is not None:
-            read_url(text)
+            ANYWHERE.check(text)
     except (BadUrl, EgressRefused) as error:
         raise SettingsError(
             "ALERT_WEBHOOK_URL", text, f"a URL such as https://example.org/hook ({error})"

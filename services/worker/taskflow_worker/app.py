@@ -22,6 +22,7 @@ from taskflow.engine.record import Recorder
 from taskflow.engine.signing import Signer
 from taskflow.engine.slots import Identity, Slots
 from taskflow.engine.vault import vault_of
+from taskflow.handlers.given import give
 from taskflow.handlers.registry import DeclarationError, Registry, load_registry
 from taskflow.handlers.runner import Runner
 from taskflow.kit.lifecycle import EXIT_BROKEN, Guard, ProgramError
@@ -45,6 +46,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
         registry = load_registry(imports)
     except DeclarationError as error:
         raise ProgramError(str(error), exit_code=2) from error
+    give({"egress": _reach(settings)})
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing(Role.WORKER, on=settings.traces))
         parts = await _opened(settings, registry, imports, stack)
@@ -59,6 +61,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
             await crew.drain(settings.worker_drain_timeout if in_order else 0)
             return 0 if in_order else EXIT_BROKEN
     return 0
+
+
+def _reach(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """What `http_request` may reach, as its handler reads it."""
+    return {
+        "allow": settings.egress_allow,
+        "ports": settings.egress_ports,
+        "schemes": settings.egress_schemes,
+    }
 
 
 def _limits(settings: Settings) -> Limits:
