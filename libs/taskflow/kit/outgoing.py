@@ -105,8 +105,8 @@ class Outgoing:
             async with asyncio.timeout(timeout_seconds):
                 return await self._answered(request, hearing, answer_bytes_max, cut)
         except TimeoutError:
-            message = f"{to.place} gave no whole answer within {timeout_seconds:g} s: given up while {hearing.stage}"
-            raise OutgoingError("TimedOut", message) from None
+            within = f"within {round(timeout_seconds, 1):g} s: given up while {hearing.stage}"
+            raise OutgoingError("TimedOut", f"{to.place} gave no whole answer {within}") from None
         finally:
             HEARING.reset(token)
 
