@@ -136,6 +136,7 @@ class Tried(Struct, frozen=True):
 
 # $1 delivery id uuid[] (sorted)  $2 turn  $3 started at  $4 duration  $5 status code  $6 error  $7 answer
 # $8 seconds until the next try, null: none  $9 failures that slow an endpoint  $10 seconds between tries of such a one
+# A lease is recorded once: what is repeated because its answer was lost changes nothing.
 RECORD_TRIES = """-- store.webhooks.record_tries
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::float8[], $5::smallint[], $6::text[],
@@ -147,7 +148,7 @@ WITH given AS (
         status = CASE WHEN g.error IS NULL THEN 'delivered' WHEN g.delay IS NULL THEN 'failed' ELSE 'pending' END,
         due_at = CASE WHEN g.delay IS NULL THEN d.due_at ELSE clock_timestamp() + g.delay * interval '1 second' END,
         finished_at = CASE WHEN g.delay IS NULL THEN clock_timestamp() END
-    FROM given g WHERE d.id = g.id AND d.turn = g.turn
+    FROM given g WHERE d.id = g.id AND d.turn = g.turn AND d.leased_until IS NOT NULL
     RETURNING d.id, d.attempts, d.owner_id, d.url, g.started_at, g.seconds, g.status_code, g.error, g.answer
 ), tried AS (
     INSERT INTO webhook_attempts (delivery_id, number, started_at, duration_seconds, status_code, error, answer)
@@ -188,13 +189,14 @@ UPDATE webhook_endpoints SET next_try_at = clock_timestamp() + $3 * interval '1 
 WHERE owner_id = $1 AND url = $2 AND (next_try_at IS NULL OR next_try_at <= clock_timestamp()) RETURNING url"""
 
 # $1 delivery id uuid[] (sorted)  $2 turn  $3 seconds, null: it is given up
+# What is leased is pending; to say so would let the planner go in by an index of all that is.
 PUT_OFF = """-- store.webhooks.put_off
 UPDATE webhook_deliveries d
 SET due_at = coalesce(clock_timestamp() + g.delay * interval '1 second', d.due_at), leased_until = NULL,
     status = CASE WHEN g.delay IS NULL THEN 'failed' ELSE d.status END,
     finished_at = CASE WHEN g.delay IS NULL THEN clock_timestamp() END
 FROM unnest($1::uuid[], $2::integer[], $3::float8[]) AS g(id, turn, delay)
-WHERE d.id = g.id AND d.turn = g.turn AND d.status = 'pending'"""
+WHERE d.id = g.id AND d.turn = g.turn AND d.leased_until IS NOT NULL"""
 
 
 async def record_tries(conn: Conn, tries: Sequence[Tried]) -> dict[str, int]:

@@ -59,6 +59,45 @@ SELECT 'key:' || i, ARRAY(SELECT minute - 59 + k FROM generate_series(0, 59) k),
 FROM generate_series(1, $1::integer) AS i, (SELECT floor(extract(epoch FROM now()) / 60)::integer) AS now(minute)"""
 
 
+DELIVERIES = 15_000
+PENDING = 5_000
+HOSTS = 300
+BUSY_HOSTS = 4
+
+# A third is pending: of these most wait for four hosts, each of the others has one; the half of them is due, some are
+# leased.
+_DELIVERIES = """
+INSERT INTO webhook_deliveries (id, task_id, owner_id, created_at, due_at, leased_until, finished_at, turn, attempts,
+                                status, event, url, host, content)
+SELECT (lpad(to_hex(made_ms), 12, '0') || '7' || substr(md5('d' || i), 1, 3) || '8' || substr(md5('d' || i), 4, 15))::uuid,
+       t.ids[1 + i], md5('o' || i % 50)::uuid, to_timestamp(made_ms / 1000.0), coalesce(leased_until, due_at),
+       leased_until, CASE WHEN i % 3 > 0 THEN now() END, 1, CASE WHEN i % 3 > 0 THEN 1 ELSE 0 END,
+       (ARRAY['pending', 'delivered', 'failed'])[1 + i % 3], 'task.succeeded', host || '/hook', host,
+       json_build_object('n', i, 'text', repeat('x', 500))
+FROM (SELECT array_agg(id ORDER BY md5(id::text)) AS ids FROM tasks) t, generate_series(0, $1 - 1) AS i,
+     LATERAL (SELECT (extract(epoch FROM now()) * 1000)::bigint - 600000 + i * 30,
+                     now() + interval '1 second' * (i / 3 - $2 / 2),
+                     CASE WHEN i % 30 = 0 THEN now() + interval '1 hour' END,
+                     'https://' || CASE WHEN i / 3 < $3 THEN 'h' || i / 3 ELSE 'busy' || i / 3 % $4 END)
+         AS m(made_ms, due_at, leased_until, host)"""
+
+_ATTEMPTS = """
+INSERT INTO webhook_attempts (delivery_id, number, started_at, duration_seconds, status_code, error, answer)
+SELECT id, 1, now(), 0.1, 200, NULL, 'ok' FROM webhook_deliveries WHERE attempts > 0"""
+
+_ENDPOINTS = """
+INSERT INTO webhook_endpoints (owner_id, url, failures, touched_at)
+SELECT DISTINCT owner_id, url, 1, now() FROM webhook_deliveries"""
+
+
+async def fill_deliveries(conn: asyncpg.Connection) -> None:
+    """Deliveries of these tasks: to a few hosts very many, to hundreds one."""
+    await conn.execute(_DELIVERIES, DELIVERIES, PENDING, HOSTS, BUSY_HOSTS)
+    await conn.execute(_ATTEMPTS)
+    await conn.execute(_ENDPOINTS)
+    assert await conn.fetchval("SELECT count(*) FROM webhook_deliveries WHERE status = 'pending'") == PENDING
+
+
 async def fill(conn: asyncpg.Connection, workers: list[str], tasks: int = TASKS) -> None:
     """So many tasks and what belongs to them; what runs or has run did so on these workers, who are registered."""
     assert len(workers) == WORKERS
@@ -66,4 +105,5 @@ async def fill(conn: asyncpg.Connection, workers: list[str], tasks: int = TASKS)
     for statement in (_EXECUTIONS, _LETTERS, _LINES, _EVENTS):
         await conn.execute(statement)
     await conn.execute(_LIMITS, LIMITS)
+    await fill_deliveries(conn)
     assert await conn.fetchval("SELECT count(*) FROM tasks") == tasks

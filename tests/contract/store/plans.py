@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 import asyncpg
 from tests.contract.store.statements import STATEMENTS
 
-BIG = ("tasks", "executions", "task_logs", "task_events", "dead_letter_details")
+from taskflow.store.partitions import TABLES
+
+BIG = TABLES
+"""All that lives in ranges."""
 Plan = dict[str, Any]
 
 

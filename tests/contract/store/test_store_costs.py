@@ -34,13 +34,15 @@ class Asked(NamedTuple):
     pages_max: int
 
 
-def _asked(worker: str, queued: list[str], running: list[str], letters: list[str]) -> dict[str, Asked]:
+def _asked(
+    worker: str, queued: list[str], running: list[str], letters: list[str], leased: list[str]
+) -> dict[str, Asked]:
     """The hot statements for 100 queued or 100 running tasks (of this worker), or for a page of 100."""
     me, waiting, held, buried = f"'{worker}'", _ids(queued), _ids(running), _ids(letters)
     return {
         "store.inserts.insert_alike": Asked(_alike(me), 2_000),
         "store.inserts.insert_tasks": Asked(_various(me), 2_000),
-        "store.moves.claim_tasks": Asked(f"{me}, {waiting}, '{{echo,demo}}', 'queued'", 2_200),
+        "store.moves.claim_tasks": Asked(f"{me}, {waiting}, '{{echo,demo}}', 'queued', '{{}}'", 2_200),
         "store.moves.read_remainder": Asked(f"{me}, {waiting}", 1_000),
         "store.moves.record_successes": Asked(f"{me}, {held}, {_VERSIONS}, {_many('text', '{}')}", 2_800),
         "store.moves.record_outcomes": Asked(_released(worker, held), 3_200),
@@ -49,7 +51,7 @@ def _asked(worker: str, queued: list[str], running: list[str], letters: list[str
         "store.doorbells.read_heads": Asked("", 700),
         "store.doorbells.ring_again": Asked(f"'default', 1, now(), {ROWS}", 2_500),
         "store.doorbells.park": Asked(f"{waiting}, 'queued'", 2_300),
-        "store.doorbells.unpark": Asked(f"'{{default,mail}}', '{{echo,echo}}', {ROWS}", 2_700),
+        "store.doorbells.unpark": Asked(f"'{{default,mail}}', '{{echo,echo}}', {ROWS}, 'http.push'", 2_700),
         "store.tending.look": Asked("", 200),
         "store.tending.turn_tasks": Asked(f"{ROWS}", 2_500),
         "store.tending.read_claims": Asked(f"{me}, {held}, 'running'", 1_000),
@@ -59,8 +61,31 @@ def _asked(worker: str, queued: list[str], running: list[str], letters: list[str
         ),
         "store.dead_letters.read_letters": Asked(f"{buried}, true, NULL", 2_500),
         "store.workers.beat": Asked(f"{me}, 15, 200", 900),
+        **_of_deliveries(_ids(leased)),
         "store.rate_limits.borrow": Asked(_limited("5", "1", "1000"), 2_000),
         "store.rate_limits.give_back": Asked(_limited("1", "1"), 2_000),
+    }
+
+
+def _of_deliveries(leased: str) -> dict[str, Asked]:
+    """What a notifier says, of 15,000 deliveries to 304 hosts; and a page for a reader."""
+    turns, no_text, delays = _many("integer", "1"), _many("text"), _many("float8", "5")
+    tries = [
+        _many("timestamptz", "now"),
+        _many("float8", "1"),
+        _many("smallint", "500"),
+        _many("text", "no"),
+        no_text,
+    ]
+    recorded = ", ".join([leased, turns, *tries, delays])
+    filters = "null, '{}', '{}', null"
+    return {
+        "store.webhooks.next_due": Asked("", 50),
+        "store.webhooks.lease": Asked(f"'', 200, 8, '{{}}', '{{}}', {ROWS}, 15", 8_000),  # of 200 hosts
+        "store.webhooks.record_tries": Asked(f"{recorded}, 100, 600", 3_000),
+        "store.webhooks.put_off": Asked(f"{leased}, {turns}, {delays}", 2_600),
+        "store.webhook_reads.list_deliveries": Asked(f"{filters}, null, {ROWS}, null", 900),
+        "store.webhook_reads.read_attempts": Asked(f"{leased}, 50", 1_000),
     }
 
 
@@ -81,7 +106,7 @@ def _many(kind: str, value: str | None = None) -> str:
 def _alike(me: str) -> str:
     new = _ids([new_id() for _ in range(ROWS)])
     return f"{new}, {_many('text', '{}')}, 'echo', 'default', 2, NULL, '[]', " + (
-        f"NULL, NULL, NULL, NULL, 5, 30, '{{}}', {me}, NULL"
+        f"NULL, NULL, NULL, NULL, 5, 30, '{{}}', {me}, NULL, NULL, NULL, NULL"
     )
 
 
@@ -89,7 +114,16 @@ def _various(me: str) -> str:
     texts, numbers, no_text = _many("text", "{}"), _many("smallint", "2"), _many("text")
     words = [_many("text", "echo"), _many("text", "default"), numbers, texts, no_text, no_text, no_text]
     times = [_many("timestamptz"), _many("float8"), _many("timestamptz")]
-    rest = [numbers, _many("float8", "30"), texts, _many("uuid", me.strip("'")), no_text]
+    rest = [
+        numbers,
+        _many("float8", "30"),
+        texts,
+        _many("uuid", me.strip("'")),
+        no_text,
+        _many("smallint"),
+        no_text,
+        no_text,
+    ]
     return ", ".join([_ids([new_id() for _ in range(ROWS)]), *words, *times, *rest])
 
 
@@ -132,6 +166,7 @@ async def _measured(url: str) -> Costs:
             await _tasks(early, workers[0], "queued"),
             await _tasks(early, workers[0], "running"),
             await _letters(early),
+            await _leased(early),
         )
         touched = {KEPT: await _touched(early, asked), FULL: await _by_another(database, asked)}
         await analyse(early)
@@ -166,6 +201,16 @@ async def _tasks(conn: asyncpg.Connection, worker: str, status: str) -> list[str
 async def _letters(conn: asyncpg.Connection) -> list[str]:
     """Some ids of letters."""
     rows = await conn.fetch("SELECT id::text FROM dead_letters ORDER BY id LIMIT $1", ROWS)
+    assert len(rows) == ROWS
+    return [row["id"] for row in rows]
+
+
+async def _leased(conn: asyncpg.Connection) -> list[str]:
+    """Some ids of deliveries in the hands of a notifier."""
+    rows = await conn.fetch(
+        "SELECT id::text FROM webhook_deliveries WHERE leased_until IS NOT NULL ORDER BY md5(id::text) LIMIT $1",
+        ROWS,
+    )
     assert len(rows) == ROWS
     return [row["id"] for row in rows]
 
@@ -216,7 +261,7 @@ async def _touched(conn: asyncpg.Connection, asked: Mapping[str, Asked]) -> dict
     return found
 
 
-HOT = tuple(_asked("", [], [], []))
+HOT = tuple(_asked("", [], [], [], []))
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -41,6 +41,13 @@ OWNED = {Scan("tasks", "tasks_owned")}
 QUEUED, RUNNING = Scan("tasks", "tasks_queued"), Scan("tasks", "tasks_running")
 TRIES = Scan("executions", "executions_pkey")
 DETAILS = Scan("dead_letter_details", "dead_letter_details_pkey")
+DUE, OF_HOSTS = (
+    Scan("webhook_deliveries", "webhook_deliveries_due"),
+    Scan("webhook_deliveries", "webhook_deliveries_host"),
+)
+DELIVERED = {Scan("webhook_deliveries", "webhook_deliveries_pkey")}
+OF_TASK = {Scan("webhook_deliveries", "webhook_deliveries_task")}
+TRIED = Scan("webhook_attempts", "webhook_attempts_pkey")
 HISTORY = {Scan(table, f"{table}_pkey") for table in ("executions", "task_logs", "task_events")}
 
 EXPECTED: dict[str, set[Scan]] = {
@@ -101,6 +108,21 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.mend.write_letters": {*PKEY, TRIES},
     "store.mend.resolve_letters": {*PKEY, DETAILS},
     "store.mend.close_tries": {TRIES},
+    "store.webhooks.next_due": {DUE},
+    "store.webhooks.lease": {OF_HOSTS, *DELIVERED},
+    "store.webhooks.record_tries": DELIVERED,
+    "store.webhooks.hasten": {OF_HOSTS, *DELIVERED},
+    "store.webhooks.put_off": DELIVERED,
+    "store.webhooks.send_now": PKEY,
+    "store.webhooks.replay": OF_TASK,
+    "store.webhook_reads.list_deliveries": DELIVERED,
+    "store.webhook_reads.list_own_deliveries": {Scan("webhook_deliveries", "webhook_deliveries_owned")},
+    "store.webhook_reads.list_of_task": OF_TASK,
+    "store.webhook_reads.read_delivery": OF_TASK,
+    "store.webhook_reads.read_callback": PKEY,
+    "store.webhook_reads.read_attempts": {TRIED},
+    "store.webhook_reads.count_webhooks": {DUE, OF_HOSTS},
+    "store.webhook_reads.prune_deliveries": {*DELIVERED, TRIED},
 }
 
 ARGUMENTS = {
@@ -117,6 +139,14 @@ ARGUMENTS = {
     "store.history.read_events": f"{SOME}, 0, 10",
     "store.history.read_live": f"{SOME}, null",
     "store.history.task_exists": f"{SOME}, null",
+    "store.webhooks.send_now": f"{SOME}, null, 'task.test', 'https://h/hook', 'https://h', null, null",
+    "store.webhooks.replay": f"{SOME}, {SOME}, null",
+    "store.webhook_reads.list_deliveries": "null, '{}', '{}', null, null, 100, null",
+    "store.webhook_reads.list_own_deliveries": f"null, '{{}}', '{{}}', null, null, 100, {SOME}",
+    "store.webhook_reads.list_of_task": f"null, '{{}}', '{{}}', null, {SOME}, 100, null",
+    "store.webhook_reads.read_delivery": f"{SOME}, {SOME}, null",
+    "store.webhook_reads.read_callback": f"{SOME}, null",
+    "store.webhook_reads.prune_deliveries": f"1, 1, {LAST}",
 }
 """Of statements whose ranges are chosen when they begin; the others meet nulls."""
 

@@ -43,7 +43,7 @@ def _queued(scope: Scope, world: World, task: int, **changes: object) -> World:
 
 
 def insert_task(scope: Scope, world: World, task: int) -> World:
-    """`store.tasks`: a new row, queued and stamped."""
+    """`store.inserts`: a new row, queued and stamped."""
     return world.with_row(task, status=QUEUED, version=1, rung_at=clock(scope, world))
 
 
