@@ -154,11 +154,7 @@ def _request(
 
 def _check_head(response: httpcore.Response, hearing: Hearing) -> None:
     """Refuse answers that are none, before their bodies are read."""
-    if response.status == 101:
-        raise OutgoingError("BadAnswer", f"{hearing.place} changes the protocol, which nobody asked for")
-    if (
-        not hearing.heard
-    ):  # it lay there before the request was sent, as the rest of an answer that was too long
+    if not hearing.heard:  # it lay there when the request was sent: the rest of what came before
         raise OutgoingError(
             "BadAnswer", f"{hearing.place} sent more than the answer before, on the same connection"
         )
