@@ -11,7 +11,7 @@ from taskflow.domain.task import Moved
 from taskflow.domain.transitions import LIVE, REPLAYABLE
 from taskflow.store import wire
 from taskflow.store.connect import Conn
-from taskflow.store.telling import delivered, told_of
+from taskflow.store.telling import TOLD_CANCELLED, WRITE_CANCELLED
 
 
 class Commanded(NamedTuple):
@@ -44,8 +44,8 @@ WITH before AS (
         finished_at = clock_timestamp()
     FROM before b
     WHERE t.id = b.id AND b.status = ANY($5::text[])
-    RETURNING t.*, b.status AS origin, {told_of("cancelled")}
-), {delivered("'task.cancelled'")}, opened AS (
+    RETURNING t.*, b.status AS origin, {TOLD_CANCELLED}
+), {WRITE_CANCELLED}, opened AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
                             started_seq)
     SELECT id, number, life, attempt, 'started', 'cancelled', worker_id, queued_at, started_at, started_seq

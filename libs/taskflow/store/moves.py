@@ -17,7 +17,14 @@ from taskflow.domain.decide import Decision
 from taskflow.domain.task import Claimed, Moved
 from taskflow.store import wire
 from taskflow.store.connect import Conn
-from taskflow.store.telling import delivered, told, told_of
+from taskflow.store.telling import (
+    TOLD_RECORDED,
+    TOLD_STARTED,
+    TOLD_SUCCEEDED,
+    WRITE_RECORDED,
+    WRITE_STARTED,
+    WRITE_SUCCEEDED,
+)
 from taskflow.store.wire import error_text, integers, uuids
 
 # $1 worker id  $2 task ids (sorted, each once)  $3 declared types  $4 'queued'
@@ -37,8 +44,8 @@ WITH me AS MATERIALIZED (
     RETURNING t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.type, t.queue, t.lane,
               t.payload, t.timeout_seconds, t.retry, t.started_at, t.tags, t.metadata, t.seq,
               greatest(0, coalesce(date_part('epoch', t.started_at - t.queued_at), 0)) AS waited_seconds, t.trace,
-              t.owner_id, t.target, t.callback, {told_of("running")}
-), {delivered("'task.started'")}, counted AS (
+              t.owner_id, t.target, t.callback, {TOLD_STARTED}
+), {WRITE_STARTED}, counted AS (
     INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
     SELECT count(*), queue, type, owner_id, 'queued', 'running' FROM moved GROUP BY queue, type, owner_id
 )
@@ -119,11 +126,6 @@ SHORT_ERROR = """CASE WHEN error IS NOT NULL THEN json_build_object(
 SEARCH = "lower(left(concat_ws(' ', error::json->>'type', error::json->>'message'), 4000))"
 """What a dead letter tells of `error` in lists, and what it is found by; the whole of it goes into the details."""
 
-_TOLD_STATUS = """CASE WHEN g.execution = 'released' THEN NULL
-                                                  WHEN t.status = 'queued' THEN 'retrying' ELSE t.status END"""
-"""A hand-back is no event; a loss that goes straight back is one as a failure that waits is."""
-_EVENT = "CASE status WHEN 'completed' THEN 'task.succeeded' WHEN 'failed' THEN 'task.failed' ELSE 'task.retrying' END"
-
 # $1 id uuid[] (sorted)  $2 version  $3 worker id  $4 status  $5 execution status  $6 result  $7 error  $8 due_at
 # $9 attempt  $10 losses  $11 snoozes  $12 dead letter id  $13 reason
 # Guarded by (version, worker): a late writer changes nothing. Execution, dead letter and figures stand or fall with it.
@@ -147,8 +149,8 @@ WITH given AS (
     RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, t.number, t.life, t.attempt,
               t.started_seq, t.started_at, t.queued_at, t.worker_id, g.execution, g.error, g.letter_id, g.reason,
               t.tags, t.owner_id, CASE WHEN g.letter_id IS NOT NULL THEN t.payload END AS payload, t.callback,
-              {told(_TOLD_STATUS)}
-), {delivered(_EVENT)}, tried AS (
+              {TOLD_RECORDED}
+), {WRITE_RECORDED}, tried AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
                             finished_at, started_seq, finished_seq, error)
     SELECT id, number, life, CASE WHEN execution = 'released' THEN attempt + 1 ELSE attempt END, execution, status,
@@ -191,8 +193,8 @@ WITH moved AS (
     FROM unnest($2::text::uuid[], $3::text::integer[], $4::text[]) AS g(id, version, result)
     WHERE t.id = g.id AND t.version = g.version AND t.worker_id = $1
     RETURNING t.id, t.seq, t.version, t.type, t.queue, t.number, t.life, t.attempt, t.started_seq, t.started_at,
-              t.queued_at, t.owner_id, t.callback, {told_of("completed")}
-), {delivered("'task.succeeded'")}, tried AS (
+              t.queued_at, t.owner_id, t.callback, {TOLD_SUCCEEDED}
+), {WRITE_SUCCEEDED}, tried AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
                             finished_at, started_seq, finished_seq)
     SELECT id, number, life, attempt, 'succeeded', 'completed', $1, queued_at, started_at, clock_timestamp(),

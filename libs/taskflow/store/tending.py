@@ -12,7 +12,7 @@ from taskflow.domain.attempt import ErrorInfo
 from taskflow.domain.task import Claimed, Moved
 from taskflow.store import wire
 from taskflow.store.connect import Conn, one_row
-from taskflow.store.telling import delivered, told
+from taskflow.store.telling import TOLD_EXPIRED, WRITE_EXPIRED
 
 # Is there anything at all: for the turn of now, and for duties that look more rarely. A probe an index and range; dead
 # deltas are walked through only while nothing moves, when there are few.
@@ -73,8 +73,8 @@ WITH late AS MATERIALIZED (
         finished_at = CASE WHEN n.target = 'expired' THEN clock_timestamp() END
     FROM turned n WHERE t.id = n.id
     RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, t.owner_id, n.origin,
-              t.callback, {told("nullif(n.target, 'queued')")}
-), {delivered("'task.expired'")}, noted AS (
+              t.callback, {TOLD_EXPIRED}
+), {WRITE_EXPIRED}, noted AS (
     INSERT INTO task_events (task_id, at, seq, kind, status, data)
     SELECT id, clock_timestamp(), seq, 'task', 'expired', json_build_object('from', origin)
     FROM moved WHERE status = 'expired'
