@@ -139,3 +139,46 @@ async def test_endpoints_that_nothing_is_sent_to_are_forgotten(conn: Conn) -> No
     await webhook_reads.prune_endpoints(conn, keep_seconds=3_600)
     assert [r["url"] for r in await conn.fetch("SELECT url FROM webhook_endpoints")] == [url_of("b")]
     assert [r["host"] for r in await conn.fetch("SELECT host FROM push_hosts")] == ["young"]
+
+
+async def test_endpoints_are_listed_by_owner_and_url(conn: Conn) -> None:
+    one, two = sorted([new_id(), new_id()])
+    for owner, path in ((two, "a"), (one, "b"), (one, "a"), (one, "c")):
+        await write(conn, owner=owner, path=path)
+    await send(conn, "no")
+    await conn.execute(
+        "UPDATE webhook_endpoints SET failures = $1 WHERE url = $2", SLOWED_AFTER_FAILURES, url_of("a", "a")
+    )
+
+    async def found(
+        owner: str | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int = 100,
+        slowed: bool = False,
+    ) -> list[tuple[str, str]]:
+        rows = await webhook_reads.list_endpoints(conn, owner, after=after, limit=limit, slowed=slowed)
+        assert all((row.state == "slowed") == (row.failures >= SLOWED_AFTER_FAILURES) for row in rows)
+        return [(row.owner_id, row.url[-1]) for row in rows]
+
+    everything = [(one, "a"), (one, "b"), (one, "c"), (two, "a")]
+    assert await found() == everything
+    assert await found(limit=2) == everything[:2]
+    assert await found(after=(one, url_of("a", "b")), limit=2) == everything[2:]
+    assert await found(one) == everything[:3]
+    assert await found(one, after=(one, url_of("a", "b"))) == [(one, "c")]
+    assert await found(slowed=True) == [(one, "a"), (two, "a")]
+    assert await found(two, slowed=True) == [(two, "a")]
+    assert await found(new_id()) == []
+    assert (await webhook_reads.count_webhooks(conn)).slowed == 2
+
+
+async def test_what_is_pending_and_late_is_counted(conn: Conn) -> None:
+    assert await webhook_reads.count_webhooks(conn) == (0, 0, 0)
+    await write(conn, 2, due_in=-60)
+    await write(conn, due_in=60)
+    found = await webhook_reads.count_webhooks(conn)
+    assert (found.pending, found.slowed) == (3, 0)
+    assert 60 <= found.late_seconds < 80
+    await send(conn)
+    assert (await webhook_reads.count_webhooks(conn)).pending == 1
