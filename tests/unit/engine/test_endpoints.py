@@ -95,8 +95,9 @@ def test_headers_that_cannot_be_sent_along(headers: dict[str, str]) -> None:
 
 SECRETS = [
     "short", "x" * 15, "x" * 256, "with a space in it", "t\u00f6o-m\u00e4ny-\u00fcml\u00e4uts", "x" * 15 + "\n",
-    "x" * 16 + "\u0000", "whsec_", "whsec_" + "!" * 32, "whsec_" + b64encode(b"k" * 23).decode(), "whsec_" + b64encode(b"k" * 65).decode(),
-    "whsec_" + b64encode(b"k" * 32).decode().rstrip("="), "whsec_" + b64encode(b"k" * 32).decode() + "\n",
+    "x" * 16 + "\u0000", "whsec_", "whsec_" + "!" * 32, "whsec_" + b64encode(b"k" * 23).decode(),
+    "whsec_" + b64encode(b"k" * 65).decode(), "whsec_" + b64encode(b"k" * 32).decode().rstrip("="),
+    "whsec_" + b64encode(b"k" * 32).decode() + "\n",
 ]  # fmt: skip
 
 
