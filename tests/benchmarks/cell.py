@@ -23,6 +23,7 @@ MODULES = (
     "traces",
     "letters",
     "auth",
+    "pushes",
     "peers",
 )
 """The modules of cells, in the order of the page."""
