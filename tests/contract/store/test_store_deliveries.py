@@ -88,7 +88,7 @@ async def test_a_replay_is_of_ones_own_and_of_this_task(conn: Conn) -> None:
 async def test_a_task_is_told_now_as_it_is(conn: Conn) -> None:
     owner = new_id()
     [task_id] = await world.submit(conn, owner_id=owner)
-    told = {
+    told: dict[str, Any] = {
         "event": "task.test",
         "url": url_of("b"),
         "host": host_of("b"),

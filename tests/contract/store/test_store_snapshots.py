@@ -61,7 +61,9 @@ async def _is_as_read(conn: Conn, task_id: str, content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [Succeeded(PAYLOAD), Succeeded(None), FAILED, PERMANENT, LOST], ids=["json", "none", *"frl"]
+    "outcome",
+    [Succeeded(PAYLOAD), Succeeded("null"), FAILED, PERMANENT, LOST],
+    ids=["result", "null", "retrying", "failed", "lost"],
 )
 async def test_a_pushed_task_is_told_as_callers_read_it(conn: Conn, outcome: Outcome) -> None:
     task_id = await _rich(conn)

@@ -85,7 +85,7 @@ async def test_a_batch_tells_of_those_that_are_told(conn: Conn, outcome: Outcome
 
 
 async def test_a_batch_of_several_ends_tells_each_its_own(conn: Conn) -> None:
-    ends = [DONE, DONE, FAILED, LOST, PERMANENT, RELEASED, Snoozed(5), DONE, FAILED]
+    ends: list[Outcome] = [DONE, DONE, FAILED, LOST, PERMANENT, RELEASED, Snoozed(5), DONE, FAILED]
     tasks = await world.run(conn, len(ends) - 2, callback=callback(*EVENTS[:4], "task.retrying"))
     tasks += await world.run(conn, 2)
     assert len(await world.end_each(conn, tasks, ends)) == len(ends)
