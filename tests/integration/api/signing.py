@@ -15,6 +15,7 @@ from tests.support.apis import Api, running_api
 SECRET_KEY = "tests-seal-with-this-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLM"
 HOOK = "https://example.org/hook"
 TASKS = "/api/v1/tasks"
+DELIVERIES, ENDPOINTS = "/api/v1/webhook-deliveries", "/api/v1/webhook-endpoints"
 NOBODYS = "01900000-0000-7000-8000-000000000000"
 
 
@@ -79,3 +80,23 @@ def trigger(http: httpx.Client, task: dict[str, Any], **body: Any) -> dict[str, 
     assert answer.status_code == 202, answer.text
     delivery: dict[str, Any] = answer.json()
     return delivery
+
+
+def listed(http: httpx.Client, path: str = DELIVERIES, **params: Any) -> list[dict[str, Any]]:
+    """All items of a list, page by page; none of them twice."""
+    items: list[dict[str, Any]] = []
+    following: str | None = str(httpx.URL(path, params=params))
+    while following:
+        answer = http.get(following)
+        assert answer.status_code == 200, answer.text
+        items += answer.json()["items"]
+        following = answer.links["next"]["url"] if "next" in answer.links else None
+        assert (following is None) == (answer.json()["next_cursor"] is None)
+    ids = [item.get("id", item.get("url")) for item in items]
+    assert len(set(ids)) == len(ids)
+    return items
+
+
+def of_task(http: httpx.Client, task: dict[str, Any], **params: Any) -> list[dict[str, Any]]:
+    """The deliveries of a task."""
+    return listed(http, f"{TASKS}/{task['id']}/webhook-deliveries", **params)
