@@ -36,16 +36,12 @@ def signing(databases: real.Databases, servers: real.Servers) -> Iterator[Signin
 
 
 @pytest.fixture(scope="module")
-def ann(signing: Signing) -> Iterator[Account]:
+def ann(signing: Signing) -> Account:
     """A user."""
-    made = signing.account("ann")
-    with made.http:
-        yield made
+    return signing.account("ann")
 
 
 @pytest.fixture(scope="module")
-def bob(signing: Signing) -> Iterator[Account]:
+def bob(signing: Signing) -> Account:
     """Another."""
-    made = signing.account("bob")
-    with made.http:
-        yield made
+    return signing.account("bob")

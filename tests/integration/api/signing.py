@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -25,12 +25,13 @@ class Signing(NamedTuple):
     api: Api
     database_url: str
     http: httpx.Client
+    clients: ExitStack
 
     def account(self, name: str) -> Account:
         """A new account, and a client that calls as it."""
         made = self.http.post("/api/v1/auth/register", json={"email": f"{name}@example.org"}).json()
         client = httpx.Client(base_url=self.api.url, headers={"X-API-Key": made["api_key"]}, timeout=30)
-        return Account(made["user"]["id"], client, made["signing_secret"])
+        return Account(made["user"]["id"], self.clients.enter_context(client), made["signing_secret"])
 
     def rows(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run a statement in the database."""
@@ -60,8 +61,9 @@ def signing_api(databases: real.Databases, servers: real.Servers, **settings: st
     with (
         running_api(url, servers.nats_url, **{"SECRET_KEY": SECRET_KEY, **settings}) as api,
         httpx.Client(base_url=api.url, timeout=30) as client,
+        ExitStack() as clients,
     ):
-        yield Signing(api, url, client)
+        yield Signing(api, url, client, clients)
     databases.drop(url)
     real.delete_streams(servers.nats_url)
 
