@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.api.conftest import api, http
+from tests.integration.api.conftest import ann, api, http, signing
 
-__all__ = ["api", "http"]
+__all__ = ["ann", "api", "http", "signing"]

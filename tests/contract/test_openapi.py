@@ -117,10 +117,13 @@ def test_the_api_keeps_to_its_document(system: System, tmp_path: Path) -> None:
 
 
 def _caller(system: System) -> dict[str, str]:
-    """The key that is called with, and whose it is."""
+    """The key that is called with, and whose it is; a webhook that was sent."""
     keys = system.http.get("/api/v1/api-keys").json()["items"]
     assert len(keys) == 1
+    [told, *_] = system.http.get("/api/v1/webhook-deliveries", params={"event": "task.test"}).json()["items"]
     return {
+        "TASKFLOW_TOLD_TASK_ID": told["task_id"],
+        "TASKFLOW_DELIVERY_ID": told["id"],
         "TASKFLOW_API_KEY": system.http.headers["authorization"].removeprefix("Bearer "),
         "TASKFLOW_KEY_ID": keys[0]["id"],
         "TASKFLOW_USER_ID": keys[0]["user_id"],

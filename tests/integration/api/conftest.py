@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from tests.integration.api.signing import Account, Signing, signing_api
 from tests.support import servers as real
 from tests.support.apis import Api, running_api
 
@@ -25,3 +26,22 @@ def http(api: Api) -> Iterator[httpx.Client]:
     """A client of the module's api."""
     with httpx.Client(base_url=api.url, timeout=30) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def signing(databases: real.Databases, servers: real.Servers) -> Iterator[Signing]:
+    """The same with a key, so that webhooks and pushes are offered; it logs all it can."""
+    with signing_api(databases, servers, LOG_LEVEL="debug") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def ann(signing: Signing) -> Account:
+    """A user."""
+    return signing.account("ann")
+
+
+@pytest.fixture(scope="module")
+def bob(signing: Signing) -> Account:
+    """Another."""
+    return signing.account("bob")

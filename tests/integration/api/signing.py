@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -15,6 +15,7 @@ from tests.support.apis import Api, running_api
 SECRET_KEY = "tests-seal-with-this-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLM"
 HOOK = "https://example.org/hook"
 TASKS = "/api/v1/tasks"
+DELIVERIES, ENDPOINTS = "/api/v1/webhook-deliveries", "/api/v1/webhook-endpoints"
 NOBODYS = "01900000-0000-7000-8000-000000000000"
 
 
@@ -24,12 +25,13 @@ class Signing(NamedTuple):
     api: Api
     database_url: str
     http: httpx.Client
+    clients: ExitStack
 
     def account(self, name: str) -> Account:
         """A new account, and a client that calls as it."""
         made = self.http.post("/api/v1/auth/register", json={"email": f"{name}@example.org"}).json()
         client = httpx.Client(base_url=self.api.url, headers={"X-API-Key": made["api_key"]}, timeout=30)
-        return Account(made["user"]["id"], client, made["signing_secret"])
+        return Account(made["user"]["id"], self.clients.enter_context(client), made["signing_secret"])
 
     def rows(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run a statement in the database."""
@@ -59,8 +61,9 @@ def signing_api(databases: real.Databases, servers: real.Servers, **settings: st
     with (
         running_api(url, servers.nats_url, **{"SECRET_KEY": SECRET_KEY, **settings}) as api,
         httpx.Client(base_url=api.url, timeout=30) as client,
+        ExitStack() as clients,
     ):
-        yield Signing(api, url, client)
+        yield Signing(api, url, client, clients)
     databases.drop(url)
     real.delete_streams(servers.nats_url)
 
@@ -79,3 +82,23 @@ def trigger(http: httpx.Client, task: dict[str, Any], **body: Any) -> dict[str, 
     assert answer.status_code == 202, answer.text
     delivery: dict[str, Any] = answer.json()
     return delivery
+
+
+def listed(http: httpx.Client, path: str = DELIVERIES, **params: Any) -> list[dict[str, Any]]:
+    """All items of a list, page by page; none of them twice."""
+    items: list[dict[str, Any]] = []
+    following: str | None = str(httpx.URL(path, params=params))
+    while following:
+        answer = http.get(following)
+        assert answer.status_code == 200, answer.text
+        items += answer.json()["items"]
+        following = answer.links["next"]["url"] if "next" in answer.links else None
+        assert (following is None) == (answer.json()["next_cursor"] is None)
+    ids = [item.get("id", item.get("url")) for item in items]
+    assert len(set(ids)) == len(ids)
+    return items
+
+
+def of_task(http: httpx.Client, task: dict[str, Any], **params: Any) -> list[dict[str, Any]]:
+    """The deliveries of a task."""
+    return listed(http, f"{TASKS}/{task['id']}/webhook-deliveries", **params)

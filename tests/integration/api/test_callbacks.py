@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -21,13 +20,6 @@ SHOWN = {**CALLBACK, "events": ["task.failed", "task.started"], "headers": dict.
          "secret": "***"}  # fmt: skip
 TARGET = {"url": "https://example.org/run?a=b", "method": "PUT", "headers": HEADERS}
 SHOWN_TARGET = {**TARGET, "headers": dict.fromkeys(HEADERS, "***")}
-
-
-@pytest.fixture(scope="module")
-def signing(databases: real.Databases, servers: real.Servers) -> Iterator[Signing]:
-    """An api with a key."""
-    with signing_api(databases, servers) as found:
-        yield found
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import jsonschema_rs
 import msgspec
 import pytest
 
@@ -13,6 +14,7 @@ from taskflow.domain.callback import EVENTS, CallbackWish, TargetWish
 from taskflow.domain.errors import Invalid, Problem, TaskflowError, UnknownField
 from taskflow_api import faults
 from taskflow_api.nested import as_said
+from taskflow_api.openapi import document
 from taskflow_api.submission import Submission, new_task
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -241,3 +243,30 @@ def test_a_refusal_points_to_the_name_that_was_said() -> None:
             problem = Problem("no", pointer=f"{at}{pointer}")
             assert as_said(problem, nested, at) == as_said(problem, None, at) == problem
             assert as_said(problem, flat, at).pointer == f"{at}{meant}"
+
+
+ODD: list[Any] = [
+    None, True, 0, 1, 5.0, 1.5, 100, 101, 10**30, "", "x", "PUT", "x" * 16, "x" * 256, "x" * 2_001, [], ["task.failed"],
+    ["task.failed"] * 7, ["task.test"], [7], {}, {"X": "y"}, {"X": 1}, {"X": None}, MANY,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["callback", "target"])
+def test_the_document_says_the_same(name: str) -> None:
+    """What the OpenAPI document takes is read, and what it does not take is refused."""
+    shapes = document()["components"]
+    schema = {"$ref": "#/components/schemas/Submission", "components": shapes}
+    taken = jsonschema_rs.validator_for({**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"})
+    members = ["url", "events", "headers", "secret", "max_attempts", "method", "uri"]
+    wishes = [*ODD, *({"url": URL, member: value} for member in members for value in ODD)]
+    seen = set()
+    for wish in wishes:
+        body = {"type": "demo", name: wish}
+        try:
+            read(**body)
+            is_read = True
+        except TaskflowError:
+            is_read = False
+        assert taken.is_valid(body) == is_read, wish
+        seen.add(is_read)
+    assert seen == {True, False}

@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ODD: list[Any] = [
     None, True, 0, 1, 5.0, 1.5, -1, 10**30, "", "x", "normal", "a b", "a\n", "x" * 300, "a\u0000", [], ["x"], [1], {},
     {"a": 1}, {"strategy": "fixed"}, {"factor": 0}, "2026-12-01T00:00:00Z", "2026-12-01T00:00:00+02:00",
-    "2026-12-01T00:00:00", "2020-01-01T00:00:00Z", "9999-12-31T00:00:00Z", ["x"] * 21,
+    "2026-12-01T00:00:00", "2020-01-01T00:00:00Z", "9999-12-31T00:00:00Z", ["x"] * 21, {"url": "https://example.org"},
 ]  # fmt: skip
 FIELDS = [field.name for field in msgspec.structs.fields(Submission)]
 
