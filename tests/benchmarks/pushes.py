@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from tests.benchmarks.cell import Asked, cell
 from tests.benchmarks.figures import Row, Table, spread
@@ -42,16 +42,18 @@ def measure(asked: Asked) -> list[Table]:
     count = asked.size(TASKS)
     with (
         running_ground(2, DEFAULT_CONCURRENCY, PUSH_HOST_CONCURRENCY="60") as ground,
-        receiving() as receiver,
+        ExitStack() as stack,
     ):
+        bad = {kind: stack.enter_context(receiving()) for kind in BAD}
+        good = stack.enter_context(receiving())
         _echo(ground, asked.size(WARM_UP))
         alone, beside = [], []
         for _ in range(asked.rounds):
             alone.append(_echo(ground, count))
-            with _bad_pushes(ground, receiver):
+            with _bad_pushes(ground, bad):
                 beside.append(_echo(ground, count))
         ratios = spread(mine / theirs for mine, theirs in zip(beside, alone, strict=True))
-        pushed = [_pushed(ground, receiver, asked.size(PUSHED)) for _ in range(asked.rounds)]
+        pushed = [_pushed(ground, good, asked.size(PUSHED)) for _ in range(asked.rounds)]
     echo = Table("Echo beside pushes to bad hosts", [
         Row("alone", {"tasks/s": spread(alone)}),
         Row("beside", {"tasks/s": spread(beside), "of alone": ratios}),
@@ -76,15 +78,15 @@ def _echo(ground: Ground, count: int) -> float:
 
 
 @contextmanager
-def _bad_pushes(ground: Ground, receiver: Receiver) -> Iterator[None]:
-    """Pushes under way to all kinds of bad hosts, each of a name of its own; cancelled in the end."""
+def _bad_pushes(ground: Ground, bad: dict[str, Receiver]) -> Iterator[None]:
+    """Pushes under way to all kinds of bad hosts, each kind a host of its own; cancelled in the end."""
     items = [
-        {"type": "bad", "tags": ["bad"], "target": {"url": receiver.url(kind)}, "timeout_seconds": 60}
+        {"type": "bad", "tags": ["bad"], "target": {"url": bad[kind].url(kind)}, "timeout_seconds": 60}
         for kind, count in BAD.items() for _ in range(count)
     ]  # fmt: skip
-    seen = len(receiver.received)
+    seen = _received(bad)
     ground.system.submit_many(items)
-    wait_until_sync(lambda: len(receiver.received) > seen + 20, "pushes are under way", 60, interval=0.1)
+    wait_until_sync(lambda: _received(bad) > seen + 100, "pushes are under way", 60, interval=0.1)
     try:
         yield
     finally:
@@ -92,7 +94,10 @@ def _bad_pushes(ground: Ground, receiver: Receiver) -> Iterator[None]:
             "/tasks/cancel", {"filter": {"type": "bad"}, "rate_per_second": 10_000}, expect=202
         )
         ground.until_idle()
-        ground.rows("DELETE FROM push_hosts")
+
+
+def _received(bad: dict[str, Receiver]) -> int:
+    return sum(len(each.received) for each in bad.values())
 
 
 def _pushed(ground: Ground, receiver: Receiver, count: int) -> float:
