@@ -53,17 +53,18 @@ def verify(
 ) -> Any:
     """The decoded body, if one of the secrets has signed it. Raises VerificationError.
 
-    `body` is what was received, untouched: JSON that was parsed and written anew has another signature. Standard
-    Webhooks is verified if it is there and a secret can, else X-TaskFlow-Signature.
+    `body` is what was received, untouched: JSON that was parsed and written anew has another signature. A secret
+    `whsec_...` verifies Standard Webhooks, which covers the time; others verify X-TaskFlow-Signature, which does not.
     """
     secrets = [secret] if isinstance(secret, str) else list(secret)
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body)
     found = {name.lower(): value for name, value in headers.items()}
     keys = [key for key in map(_key, secrets) if key is not None]
-    if SIGNATURE in found and keys:
+    plain = [secret for secret in secrets if _key(secret) is None]
+    if keys and (SIGNATURE in found or not plain):
         _verify_standard(found, raw, keys, tolerance_seconds)
     else:
-        _verify_plain(found, raw, secrets)
+        _verify_plain(found, raw, plain)
     try:
         return json.loads(raw)
     except ValueError as error:
@@ -82,6 +83,8 @@ def check_secret(secret: str) -> str | None:
 
 def _verify_standard(found: dict[str, str], raw: bytes, keys: list[bytes], tolerance_seconds: float) -> None:
     webhook_id, timestamp = found.get(ID), found.get(TIMESTAMP)
+    if SIGNATURE not in found:
+        raise VerificationError(f"there is no {SIGNATURE}")
     if webhook_id is None or timestamp is None:
         raise VerificationError(f"there is {SIGNATURE}, but no {ID if webhook_id is None else TIMESTAMP}")
     if not _SECONDS.fullmatch(timestamp):

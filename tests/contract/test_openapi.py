@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx
 import jsonschema_rs
@@ -41,8 +43,34 @@ def test_operations_are_named_and_told_of(http: httpx.Client) -> None:
         assert {"400", "422", "500", "503"} <= set(operation["responses"])
 
 
+class _Welcome(BaseHTTPRequestHandler):
+    """Takes every webhook."""
+
+    def do_POST(self) -> None:
+        """Read it, and answer."""
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """The output of tests is not for this."""
+
+
 @pytest.fixture
-def system() -> Iterator[System]:
+def hook() -> Iterator[str]:
+    """Where webhooks are welcome."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Welcome) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/hook"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def system(hook: str) -> Iterator[System]:
     """A running system in which there is something of every kind, called by an admin, by key: nobody else may."""
     with running_system("--workers", "1", **accounts.REQUIRED, REGISTRATION="open") as found:
         token = accounts.sign_in(str(found.http.base_url))["access_token"]
@@ -50,7 +78,25 @@ def system() -> Iterator[System]:
         found.http.headers.update(accounts.bearer(key))
         ended = [found.submit(name)["id"] for name in ("demo", "gives_up", "gives_up")]
         assert [found.wait(task_id)["status"] for task_id in ended] == ["completed", "failed", "failed"]
+        _tell(found, hook)
         yield found
+
+
+def _tell(system: System, hook: str) -> None:
+    """A webhook that was delivered and one that was not; a signing secret that was replaced."""
+    refused = f"{system.http.base_url}/livez"
+    task = system.submit("demo", callback={"url": hook, "headers": {"X-Tenant": "t"}})
+    system.submit("demo", callback={"url": refused, "max_attempts": 1})
+    system.wait(system.submit("http.push", target={"url": hook, "headers": {"X-Tenant": "t"}})["id"])
+    for _ in range(2):
+        system.post("/signing-secrets", expect=201)
+    system.post(f"/tasks/{task['id']}/webhook-deliveries", {"event": "task.test"}, expect=202)
+
+    def told() -> bool:
+        told = [one["status"] for one in system.get("/webhook-deliveries")["items"]]
+        return sorted(told) == ["delivered", "delivered", "failed"]
+
+    system.until(told, "two webhooks are delivered, one is not")
 
 
 @pytest.mark.timeout(300)

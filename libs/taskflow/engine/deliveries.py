@@ -8,7 +8,7 @@ from taskflow.bus.announce import publish_control
 from taskflow.bus.connect import Bus
 from taskflow.domain.account import By
 from taskflow.domain.callback import EVENT_OF_STATUS, Callback
-from taskflow.domain.errors import Invalid, NotFound, Problem, Unavailable
+from taskflow.domain.errors import Invalid, NotFound, Unavailable
 from taskflow.domain.filters import DeliveryFilters
 from taskflow.domain.webhook import TEST_EVENT, Delivery, Endpoint
 from taskflow.kit.logging import get_logger
@@ -48,8 +48,7 @@ class Deliveries:
             if found is None:
                 raise NotFound(f"there is no task {task_id}")
             if found.callback is None:
-                detail = "the task has no callback: there is nowhere to send to"
-                raise Invalid(detail, problems=[Problem(detail, pointer="/callback")])
+                raise Invalid("the task has no callback: there is nowhere to send to")
             callback = _callback.decode(found.callback)
             made = await webhooks.send_now(
                 conn,

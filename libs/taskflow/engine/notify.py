@@ -80,6 +80,7 @@ class Notifier:
         self._rules = rules
         self._alert_secret = alert_secret
         self._after_host = ""
+        self._found = False
         self._busy: Counter[str] = Counter()
         self._sends: set[asyncio.Task[None]] = set()
         self._records: Batcher[Tried, int | None] = Batcher(self._record, verdict=verdict, items_max=200)
@@ -130,9 +131,12 @@ class Notifier:
         )
         for delivery in leased:
             self._begin(delivery)
-        whole = hosts_seen < HOSTS_PAGE and self._after_host == ""
-        self._after_host = last_host or "" if hosts_seen >= HOSTS_PAGE else ""
-        return BUSY_SECONDS if whole and not leased else True
+        self._found = self._found or bool(leased)
+        if hosts_seen >= HOSTS_PAGE:
+            self._after_host = last_host or ""
+            return True
+        found, self._found, self._after_host = self._found, False, ""
+        return True if found else BUSY_SECONDS
 
     def _begin(self, delivery: Leased) -> None:
         self._busy[delivery.host] += 1
@@ -210,7 +214,8 @@ class Notifier:
         secret = hidden.secret or (self._alert_secret if delivery.task_id is None else None)
         headers = {"content-type": "application/json", "user-agent": AGENT}
         headers |= {name.lower(): value for name, value in hidden.headers.items()}
-        headers |= await self._signer.signed(delivery.owner_id, delivery.id, body, secret)
+        signed = await self._signer.signed(delivery.owner_id, delivery.id, body, secret)
+        headers |= {name.lower(): value for name, value in signed.items()}
         return await self._outgoing.send(
             "POST",
             delivery.url,

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from taskflow.kit.clock import now
 from taskflow.kit.ids import first_id_at
-from taskflow.store import partitions, stats, tending, webhook_reads
+from taskflow.store import partitions, signing_secrets, stats, tending, webhook_reads
 from taskflow.store.connect import Line
 
 PAGE = 2_000
@@ -44,6 +44,9 @@ class Pruner:
         )
         await self._line.run(
             lambda conn: webhook_reads.prune_endpoints(conn, keep_seconds=self._keep_tasks_seconds)
+        )
+        await self._line.run(
+            lambda conn: signing_secrets.prune_secrets(conn, keep_seconds=self._keep_tasks_seconds)
         )
         await self._line.run(lambda conn: partitions.drop_empty_ranges(conn, before))
         return False

@@ -29,8 +29,8 @@ from taskflow.kit.clock import now, rfc3339
 from taskflow.kit.outgoing import Answer, Outgoing, OutgoingError
 
 AGENT = "TaskFlow"
-FULL_DELAY_SECONDS = 2.0
-"""When a task comes again that found no slot at all."""
+AWAY_DELAY_SECONDS = 2.0
+"""When a task comes again that found PostgreSQL away."""
 _MARGIN_SECONDS = 0.1
 """So much before the task's deadline a push is over, to be told of as what it is."""
 _OURS = ("EgressRefused", "CannotSign")
@@ -57,12 +57,14 @@ class Pusher:
             error = error_info("NoTarget", "a task of this type needs a target; expected target.url")
             return Failed(error, permanent=True)
         if self._slots.pushing > self._slots.push_total:
-            return Deferred(FULL_DELAY_SECONDS, "this worker has as many pushes as it may have at once")
+            count_push("deferred")
+            delay = self._hosts.appointment(self._slots.push_total)
+            return Deferred(delay, "this worker has as many pushes as it may have at once")
         target = _target.decode(task.target)
         try:
             turn = await self._hosts.enter((task.owner_id, target.host), task.timeout_seconds)
         except Unavailable as error:
-            return Deferred(FULL_DELAY_SECONDS, error.detail)
+            return Deferred(AWAY_DELAY_SECONDS, error.detail)
         if isinstance(turn, HandBack):
             count_push("deferred")
             return Deferred(turn.delay_seconds, turn.reason)
@@ -79,7 +81,7 @@ class Pusher:
                 turn.seen(f"{failed.kind}: {failed}")
             return _failure(failed)
         except Unavailable as away:
-            return Deferred(FULL_DELAY_SECONDS, away.detail)
+            return Deferred(AWAY_DELAY_SECONDS, away.detail)
         except (CannotSign, LookupError) as unsigned:
             return Failed(error_info("CannotSign", str(unsigned)))
         except ValueError as unsendable:  # judged when it was submitted, perhaps by other rules
@@ -105,7 +107,8 @@ class Pusher:
         }
         if task.trace is not None:
             headers["traceparent"] = task.trace
-        headers |= await self._signer.signed(task.owner_id, key, body)
+        signed = await self._signer.signed(task.owner_id, key, body)
+        headers |= {name.lower(): value for name, value in signed.items()}
         return await self._outgoing.send(
             target.method,
             target.url,

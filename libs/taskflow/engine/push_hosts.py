@@ -33,6 +33,7 @@ WAIT_SECONDS_MAX = 2.0
 """What is expected to wait longer for its host than this, or than a quarter of its timeout, is handed back."""
 HORIZON_SECONDS_MAX = 300.0
 """Appointments lie no further ahead: a host may become faster."""
+FULL_SECONDS_MIN = 1.0
 HOSTS_KEPT_MAX = 10_000
 _GUESS_SECONDS = 0.1
 _WEIGHT = 0.2
@@ -89,12 +90,14 @@ class Turn:
         self._host = host
         self.began = time.monotonic()
         host.turns.add(self)
+        hosts.whole.turns.add(self)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._host.turns.discard(self)
+        self._hosts.whole.turns.discard(self)
         while self._host.waiting:
             waiter = self._host.waiting.popleft()
             if not waiter.done():
@@ -103,8 +106,9 @@ class Turn:
 
     def seen(self, error: str | None) -> None:
         """The host answered (None), or failed."""
-        host = self._host
-        host.seconds += (time.monotonic() - self.began - host.seconds) * _WEIGHT
+        host, took = self._host, time.monotonic() - self.began
+        for each in (host, self._hosts.whole):
+            each.seconds += (took - each.seconds) * _WEIGHT
         if error is not None or host.state != CLOSED:
             self._hosts.report(Report(self._key, 0 if error is None else 1, error is None, error))
 
@@ -125,11 +129,12 @@ async def _waited(host: _Host, seconds: float) -> Turn | None:
 
 
 class PushHosts:
-    """The hosts this worker pushes to. `limit`: pushes to a host at once, by all workers."""
+    """The hosts this worker pushes to. `limit`: pushes to a host at once, by all workers. `whole`: all of them together."""
 
     def __init__(self, line: Line, *, limit: int) -> None:
         self._line = line
         self._limit = limit
+        self.whole = _Host()
         self._hosts: OrderedDict[HostKey, _Host] = OrderedDict()
         self._share = limit
         self._share_read_at = float("-inf")
@@ -162,6 +167,10 @@ class PushHosts:
         if len(host.turns) < self._share:
             return Turn(self, key, host)
         return await self._wait(key, host, timeout_seconds)
+
+    def appointment(self, slots: int) -> float:
+        """When to come again, in seconds, for what finds all of so many slots taken."""
+        return self.whole.appointment(time.monotonic(), FULL_SECONDS_MIN, slots)
 
     def report(self, report: Report) -> None:
         """Tell the others."""

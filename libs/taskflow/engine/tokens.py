@@ -5,15 +5,14 @@ RFC 9068 for the type and the claims, RFC 8725 for what is checked: algorithm, `
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import time
-from hashlib import sha256
 
 import jwt
 from msgspec import Struct
 
 from taskflow.domain.errors import Unauthenticated
+from taskflow.kit.tokens import key_id
 
 ISSUER = "taskflow"
 AUDIENCE = "taskflow-api"
@@ -76,8 +75,3 @@ class Tokens:
         except (jwt.PyJWTError, ValueError, TypeError):
             raise Unauthenticated(_NOT_VALID) from None
         return Claims(said["sub"], str(said["sid"]), int(said["iat"]), int(said["exp"]))
-
-
-def key_id(key: str) -> str:
-    """What a key is called: tells nothing of it."""
-    return hmac.new(key.encode(), b"taskflow key id", sha256).hexdigest()[:16]

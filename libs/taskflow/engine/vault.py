@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from taskflow.domain.callback import Hidden
 from taskflow.engine.settings import KeySettings
-from taskflow.engine.tokens import key_id
+from taskflow.kit.tokens import key_id
 
 _NONCE_BYTES = 12
 _KID_BYTES = 8

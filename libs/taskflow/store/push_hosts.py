@@ -41,22 +41,29 @@ SELECT count(*) FROM workers WHERE lease_until > now() AND ended_at IS NULL AND 
 
 # $1 owner id[]  $2 host[] (sorted pairs)  $3 failures since the last success  $4 whether any succeeded  $5 error
 # $6 failures that open it  $7 seconds open at first  $8 at most
+# A success closes what came before it; what failed since counts from there.
 REPORT = f"""-- store.push_hosts.report
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::boolean[], $5::text[])
+        AS g(owner_id, host, failures, arrived, error)
+)
 INSERT INTO push_hosts AS h (owner_id, host, failures, openings, open_until, touched_at, error)
-SELECT g.owner_id, g.host, g.failures, CASE WHEN g.failures >= $6 THEN 1 ELSE 0 END,
-       CASE WHEN g.failures >= $6 THEN clock_timestamp() + $7 * interval '1 second' END, clock_timestamp(), g.error
-FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::boolean[], $5::text[]) AS g(owner_id, host, failures, arrived, error)
+SELECT owner_id, host, failures, CASE WHEN failures >= $6 THEN 1 ELSE 0 END,
+       CASE WHEN failures >= $6 THEN clock_timestamp() + $7 * interval '1 second' END, clock_timestamp(), error
+FROM given
 ON CONFLICT (owner_id, host) DO UPDATE
-SET failures = CASE WHEN excluded.failures = 0 THEN 0 ELSE h.failures + excluded.failures END,
-    openings = CASE WHEN excluded.failures = 0 THEN 0
-                    WHEN h.open_until > clock_timestamp() THEN h.openings
-                    WHEN h.openings > 0 OR h.failures + excluded.failures >= $6 THEN h.openings + 1
-                    ELSE 0 END,
-    open_until = CASE WHEN excluded.failures = 0 THEN NULL
-                      WHEN h.open_until > clock_timestamp() THEN h.open_until
-                      WHEN h.openings > 0 OR h.failures + excluded.failures >= $6
-                          THEN clock_timestamp() + least($8, $7 * 2 ^ least(h.openings, 20)) * interval '1 second'
-                      END,
+SET (failures, openings, open_until) = (
+        SELECT was.failures + g.failures,
+               CASE WHEN opens.it THEN was.openings + 1 ELSE was.openings END,
+               CASE WHEN opens.it
+                    THEN m.now + least($8, $7 * 2 ^ least(was.openings, 20)) * interval '1 second'
+                    ELSE was.open_until END
+        FROM given g, LATERAL (SELECT clock_timestamp()) AS m(now),
+             LATERAL (SELECT CASE WHEN NOT g.arrived THEN h.failures ELSE 0 END,
+                             CASE WHEN NOT g.arrived THEN h.openings ELSE 0 END,
+                             CASE WHEN NOT g.arrived THEN h.open_until END) AS was(failures, openings, open_until),
+             LATERAL (SELECT coalesce(was.open_until <= m.now, was.failures + g.failures >= $6)) AS opens(it)
+        WHERE g.owner_id = h.owner_id AND g.host = h.host),
     probe_until = NULL, touched_at = clock_timestamp(), error = excluded.error
 RETURNING owner_id, host, {_STATE}"""
 

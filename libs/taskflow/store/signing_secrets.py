@@ -53,6 +53,11 @@ RESEAL = """-- store.signing_secrets.reseal
 UPDATE signing_secrets SET sealed = $3 WHERE id = $1 AND sealed = $2"""
 
 
+# $1 keep for (seconds)
+PRUNE_SECRETS = """-- store.signing_secrets.prune_secrets
+DELETE FROM signing_secrets WHERE expires_at < now() - $1 * interval '1 second'"""
+
+
 class Sealed(NamedTuple):
     """A secret as it is kept."""
 
@@ -105,6 +110,11 @@ async def read_sealed(conn: Conn, after: str | None, limit: int) -> list[Sealed]
 async def reseal(conn: Conn, secret_id: str, was: bytes, sealed: bytes) -> None:
     """Keep a secret encrypted otherwise, unless somebody else did."""
     await conn.execute(RESEAL, secret_id, was, sealed)
+
+
+async def prune_secrets(conn: Conn, *, keep_seconds: float) -> None:
+    """Forget secrets that have long ended."""
+    await conn.execute(PRUNE_SECRETS, keep_seconds)
 
 
 def _secret(row: Row) -> SigningSecret:

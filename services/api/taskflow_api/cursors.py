@@ -18,7 +18,8 @@ from taskflow_api.replies import Reply, answer
 
 LIMIT_MAX = 200
 LIMIT = whole("limit", 1, LIMIT_MAX, 100, "How many items a page holds at most")
-_CURSOR_CHARS_MAX = 1000
+_CURSOR_CHARS_MAX = 3_000
+"""Some name a URL."""
 _DIGEST_BYTES = 12
 _VERSION = b"1"
 _NUMBER = re.compile("[0-9]{1,16}")

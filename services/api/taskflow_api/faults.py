@@ -127,9 +127,12 @@ def _quick(raw: Raw, at: str) -> tuple[Item, list[Fault]]:
 def _all(said: Submission, faults: list[Fault], now: datetime, at: str) -> Iterator[Fault]:
     """Faults of the parts, then of the whole; a part is told of once."""
     yield from faults
-    told = {fault.problem.pointer for fault in faults}
-    if at not in told:
-        yield from (fault for fault in judge(said, now, at) if fault.problem.pointer not in told)
+    told = {fault.problem.pointer or "" for fault in faults}
+    if at in told:
+        return
+    if any(pointer == f"{at}/target" or pointer.startswith(f"{at}/target/") for pointer in told):
+        told |= {f"{at}/type", f"{at}/target"}  # a target was said: without its faults nothing is missing
+    yield from (fault for fault in judge(said, now, at) if fault.problem.pointer not in told)
 
 
 def _examine(

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from msgspec import NODEFAULT, Raw
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
 from taskflow.domain import errors
 from taskflow.domain.callback import CallbackWish, TargetWish
@@ -28,6 +28,12 @@ _SYNONYMS = {
     "max_tries": "max_attempts", "max_retries": "max_attempts", "verb": "method", "http_method": "method",
 }  # fmt: skip
 _NULL = Raw(b"null")
+
+
+class FlatCallback(CallbackWish, frozen=True, forbid_unknown_fields=True):
+    """One that was said with the flat names, and is told its faults by them."""
+
+
 _members = msgspec.json.Decoder(dict[str, Raw])
 _events = msgspec.json.Decoder(list[str])
 
@@ -53,7 +59,16 @@ def flat_callback(
             _invalid(f"{at}/callback_{next(iter(flat))}", "stands beside callback; expected one of them")
         ]
     pointers = {name: f"{at}/callback_{name}" for name in fields_of(CallbackWish)}
-    return _filled(CallbackWish, flat, at, pointers)
+    return _filled(FlatCallback, flat, at, pointers)
+
+
+def as_said(problem: Problem, callback: CallbackWish | None, at: str) -> Problem:
+    """A problem below `at`/callback, with the place where it was said."""
+    if not isinstance(callback, FlatCallback) or problem.pointer is None:
+        return problem
+    if problem.pointer == f"{at}/callback":
+        return replace(problem, pointer=f"{at}/callback_url")
+    return replace(problem, pointer=problem.pointer.replace(f"{at}/callback/", f"{at}/callback_", 1))
 
 
 def fields_of(kind: type[CallbackWish] | type[TargetWish]) -> list[str]:

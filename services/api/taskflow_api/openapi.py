@@ -29,6 +29,7 @@ _TAGS = {
     "Dead letters": "Tasks that were given up",
     "Operations on many": "Replay, discard, cancel and retry in bulk",
     "Operations": "Queues, workers and types; who did what",
+    "Webhooks": "Who is told what becomes of tasks, and what that is signed with",
     "Accounts": "Who may call, and with which credentials",
     "Health": "Probes",
 }

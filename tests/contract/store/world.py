@@ -61,6 +61,13 @@ async def claim(conn: Conn, worker_id: str, ids: Sequence[str]) -> list[Claimed]
     return won
 
 
+async def claim_pushed(
+    conn: Conn, worker_id: str, ids: Sequence[str], *, types: Sequence[str] = (), paused: Sequence[str] = ()
+) -> list[Claimed]:
+    """The tasks that a worker won which pushes."""
+    return (await claim_tasks(conn, worker_id, sorted(ids), types, paused))[0]
+
+
 async def run(conn: Conn, count: int = 1, **fields: Any) -> list[Claimed]:
     """New tasks in the hands of a new worker."""
     return await claim(conn, await start_worker(conn), await submit(conn, count, **fields))
@@ -68,8 +75,13 @@ async def run(conn: Conn, count: int = 1, **fields: Any) -> list[Claimed]:
 
 async def end(conn: Conn, tasks: Sequence[Claimed], outcome: Outcome) -> dict[str, Recorded]:
     """Record the same end for each of these."""
+    return await end_each(conn, tasks, [outcome] * len(tasks))
+
+
+async def end_each(conn: Conn, tasks: Sequence[Claimed], outcomes: Sequence[Outcome]) -> dict[str, Recorded]:
+    """Record how each of these ended, in one batch."""
     records = []
-    for task in tasks:
+    for task, outcome in zip(tasks, outcomes, strict=True):
         decision = decide(task, outcome, now(), roll=0.0, poison_losses_max=3)
         records.append(Record(task, decision, new_id() if decision.bury else None))
     return await record_outcomes(conn, records)

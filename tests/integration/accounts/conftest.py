@@ -78,3 +78,16 @@ async def dead_letter_of(database_url: str, owner_id: str) -> str:
         return str(await conn.fetchval("SELECT id FROM dead_letters WHERE task_id = $1", task_id))
     finally:
         await conn.close()
+
+
+async def endpoint_of(database_url: str, owner_id: str) -> None:
+    """A URL that webhooks of this owner went to."""
+    conn = await asyncpg.connect(database_url)
+    try:
+        await conn.execute(
+            "INSERT INTO webhook_endpoints (owner_id, url, failures, touched_at) VALUES ($1, $2, 0, now())",
+            owner_id,
+            "https://example.org/hook",
+        )
+    finally:
+        await conn.close()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from tests.integration.accounts.conftest import Realm, dead_letter_of
+from tests.integration.accounts.conftest import Realm, dead_letter_of, endpoint_of
 from tests.support import accounts
 
 from taskflow.domain.account import SCOPES
@@ -60,6 +60,15 @@ TABLE: dict[str, tuple[str, str | None]] = {
     "listTypes": (SHARED, "read"),
     "pauseType": (ADMIN, "admin"),
     "resumeType": (ADMIN, "admin"),
+    "listTaskWebhookDeliveries": (OWN, "read"),
+    "sendWebhook": (OWN, "operate"),
+    "triggerWebhook": (OWN, "operate"),
+    "replayWebhookDelivery": (OWN, "operate"),
+    "listWebhookDeliveries": (LIST, "read"),
+    "listWebhookEndpoints": (LIST, "read"),
+    "listSigningSecrets": (LIST, "read"),
+    "makeSigningSecret": (SELF, "operate"),
+    "endSigningSecret": (OWN, "operate"),
     "register": (OPEN, None),
     "signIn": (OPEN, None),
     "refreshToken": (OPEN, None),
@@ -105,7 +114,12 @@ def things(realm: Realm) -> Things:
     """One of each kind, bob's."""
     bobs = realm.bob.key
     queue, type_ = "bobs-queue", "bobs.type"
-    task = realm.call("POST", "/api/v1/tasks", bobs, json={"type": type_, "queue": queue}).json()
+    said = {"type": type_, "queue": queue, "callback": {"url": "https://example.org/hook"}}
+    task = realm.call("POST", "/api/v1/tasks", bobs, json=said).json()
+    delivery = realm.call("POST", f"/api/v1/tasks/{task['id']}/trigger_webhook", bobs).json()
+    asyncio.run(endpoint_of(realm.database_url, realm.bob.id))
+    realm.call("POST", "/api/v1/signing-secrets", bobs)
+    replaced = realm.call("GET", "/api/v1/signing-secrets", bobs).json()["items"][1]
     letter_id = asyncio.run(dead_letter_of(realm.database_url, realm.bob.id))
     operation = realm.call(
         "POST", "/api/v1/dead-letters/discard", bobs, json={"filter": {"type": ["none"]}}
@@ -116,12 +130,14 @@ def things(realm: Realm) -> Things:
         "dead_letter_id": letter_id,
         "operation_id": operation["id"],
         "key_id": key["id"],
+        "delivery_id": delivery["id"],
+        "secret_id": replaced["id"],
         "user_id": realm.bob.id,
         "worker_id": new_id(),
         "queue": queue,
         "type": type_,
     }
-    marks = (queue, type_, task["id"], letter_id, operation["id"], key["id"], realm.bob.id)
+    marks = (queue, type_, task["id"], letter_id, operation["id"], key["id"], replaced["id"], realm.bob.id)
     return Things(ids, marks)
 
 
@@ -193,15 +209,15 @@ def test_with_credentials_that_have_ended(
 )
 def test_what_belongs_to_another_is_not_there(realm: Realm, things: Things, operation: Operation) -> None:
     """Word for word the answer to what has never been."""
-    [name] = operation.path_parameters
-    known, unknown = things.ids[name], new_id()
-    theirs = called(realm, things, operation, realm.ann.key)
-    nobodys = called(realm, Things(things.ids | {name: unknown}, ()), operation, realm.ann.key)
-    assert theirs.status_code == nobodys.status_code == 404
-    told, expected = theirs.json(), nobodys.json()
-    del told["request_id"], expected["request_id"]
-    assert told == {key: _named(value, unknown, known) for key, value in expected.items()}
-    assert told["code"] == "not_found"
+    for name in operation.path_parameters:
+        known, unknown = things.ids[name], new_id()
+        theirs = called(realm, things, operation, realm.ann.key)
+        nobodys = called(realm, Things(things.ids | {name: unknown}, ()), operation, realm.ann.key)
+        assert theirs.status_code == nobodys.status_code == 404
+        told, expected = theirs.json(), nobodys.json()
+        del told["request_id"], expected["request_id"]
+        assert told == {key: _named(value, unknown, known) for key, value in expected.items()}
+        assert told["code"] == "not_found"
 
 
 @pytest.mark.parametrize(
@@ -226,6 +242,12 @@ def test_nothing_has_happened_to_it(realm: Realm, things: Things) -> None:
         assert (letter["status"], letter["life"]) == ("pending", 1)
         key = realm.call("GET", f"/api/v1/api-keys/{things.ids['key_id']}", token).json()
         assert (key["status"], key["replaced_by"]) == ("live", None)
+        [delivery] = realm.call(
+            "GET", f"/api/v1/tasks/{things.ids['task_id']}/webhook-deliveries", token
+        ).json()["items"]
+        assert (delivery["id"], delivery["status"]) == (things.ids["delivery_id"], "pending")
+    secrets = realm.call("GET", "/api/v1/signing-secrets", realm.bob.key).json()["items"]
+    assert [secret["status"] for secret in secrets] == ["live", "ending"]
 
 
 def called(

@@ -80,6 +80,7 @@ SUBMITS = [
     pytest.param(body(retry={"factor": 0}), 422, "invalid", ["/retry/factor"], id="factor 0"),
     pytest.param(body(retry={"base": 1}), 422, "unknown_field", ["/retry/base"], id="unknown in retry"),
     pytest.param(body(retry=[]), 422, "invalid", ["/retry"], id="retry is a list"),
+    # Here is no key to sign with.
     pytest.param(body(callback={"url": "http://x"}), 422, "invalid", ["/callback"], id="callback"),
     pytest.param(body(target={"url": "http://x"}), 422, "invalid", ["/target"], id="target"),
     pytest.param(body(callback_url="http://x"), 422, "invalid", ["/callback_url"], id="callback of old"),

@@ -97,4 +97,4 @@ def test_dev_refuses_a_wrong_setting_of_a_service_before_it_starts_anything(tmp_
     done = taskflow("dev", "--port", "0", "--data-dir", str(tmp_path / "data"), WORKER_LEASE="soon")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith('WORKER_LEASE="soon" is not valid; expected ')
-    assert {path.name for path in (tmp_path / "data").iterdir()} == {"lock", "secret-key"}
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"lock", "secret-key", "sealing-key"}

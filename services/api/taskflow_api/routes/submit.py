@@ -15,12 +15,11 @@ import msgspec
 from taskflow.domain.errors import BadHeader, Draining, NotFound, OutcomeUnknown, Unavailable
 from taskflow.domain.task import Submitted, Task
 from taskflow.domain.transitions import TERMINAL
-from taskflow.engine.endpoints import Refusal
 from taskflow.engine.waiting import Follower
 from taskflow.kit.clock import now
 from taskflow.kit.logging import get_logger, logs_debug
 from taskflow.kit.trace_context import trace_id
-from taskflow_api import faults
+from taskflow_api import faults, nested
 from taskflow_api.fingerprint import request_hash
 from taskflow_api.operation import Answer, Body, Call, Operation
 from taskflow_api.problems import PROBLEMS_MAX
@@ -56,8 +55,7 @@ async def submit(call: Call) -> ASGIApp:
     said = _read_one(body)
     task = new_task(said)
     task.owner_id = call.caller.user_id
-    if said.callback is not None or said.target is not None:
-        _refuse(call.services.endpoints.attach(task, said.callback, said.target))
+    faults.raise_for(_attach(call, task, said))
     if key is not None:
         task.idempotency_key = key
         task.request_hash = request_hash(f"POST {call.operation.path}", body)
@@ -84,17 +82,16 @@ async def submit_batch(call: Call) -> ASGIApp:
     items = _read_batch(body)
     await call.services.admission.count(call.scope, call.caller, len(items) - 1)
     texts = _item_texts(body) if any(item.idempotency_key is not None for item in items) else []
-    refusals: list[Refusal] = []
+    refused: list[Fault] = []
     for at, item in enumerate(items):
         task = new_task(item)
         task.owner_id = call.caller.user_id
-        if item.callback is not None or item.target is not None:
-            refusals += call.services.endpoints.attach(task, item.callback, item.target, f"/items/{at}")
+        refused += _attach(call, task, item, f"/items/{at}")
         if item.idempotency_key is not None:
             task.idempotency_key = item.idempotency_key
             task.request_hash = request_hash(f"{route} item", texts[at])
         tasks.append(task)
-    _refuse(refusals)
+    faults.raise_for(refused[:PROBLEMS_MAX])
     whole_hash = request_hash(route, body) if key is not None else b""
     with traced(call, tasks):
         accepted = await call.services.submitter.submit_batch(
@@ -108,8 +105,12 @@ async def submit_batch(call: Call) -> ASGIApp:
     return answer({"items": accepted}, 202)
 
 
-def _refuse(refusals: list[Refusal]) -> None:
-    faults.raise_for([Fault(kind, problem) for kind, problem in refusals[:PROBLEMS_MAX]])
+def _attach(call: Call, task: NewTask, said: Submission, at: str = "") -> list[Fault]:
+    """Put callback and target into a task, whose owner is known; or tell why they are refused."""
+    if said.callback is None and said.target is None:
+        return []
+    refusals = call.services.endpoints.attach(task, said.callback, said.target, at)
+    return [Fault(kind, nested.as_said(problem, said.callback, at)) for kind, problem in refusals]
 
 
 def refuse_while_draining(call: Call) -> None:

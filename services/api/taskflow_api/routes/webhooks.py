@@ -100,12 +100,8 @@ async def list_endpoints(call: Call) -> ASGIApp:
     last = decode_cursor(bound, call.query["cursor"])
     rows = await call.services.deliveries.endpoints(owner, limit=limit + 1, after=_after(last), slowed=slowed)
     ends = rows[limit - 1] if len(rows) > limit else None
-    following = encode_cursor(bound, f"{ends.owner_id} {ends.url}"[:_LAST_CHARS_MAX]) if ends else None
+    following = encode_cursor(bound, f"{ends.owner_id} {ends.url}") if ends else None
     return page(call.operation.path, call.scope["query_string"], rows[:limit], following)
-
-
-_LAST_CHARS_MAX = 700
-"""As long as a cursor may become; two URLs that begin alike for longer may be told twice."""
 
 
 def _after(last: str | None) -> tuple[str, str] | None:
@@ -120,8 +116,12 @@ def _after(last: str | None) -> tuple[str, str] | None:
 async def list_secrets(call: Call) -> ASGIApp:
     """Newest first; the secrets themselves are not shown."""
     secrets = call.services.signing_secrets
-    rows = [] if secrets is None else await secrets.secrets(call.caller.user_id)
-    return page(call.operation.path, call.scope["query_string"], rows, None)
+    bound = bind(call.operation.id, call.caller.user_id)
+    limit, before = call.query["limit"], decode_id(bound, call.query["cursor"])
+    found = [] if secrets is None else await secrets.secrets(call.caller.user_id)
+    rows = [row for row in found if before is None or row.id < before]
+    following = encode_cursor(bound, rows[limit - 1].id) if len(rows) > limit else None
+    return page(call.operation.path, call.scope["query_string"], rows[:limit], following)
 
 
 async def make_secret(call: Call) -> ASGIApp:
@@ -218,7 +218,8 @@ OPERATIONS = (
         tag="Webhooks",
         summary="What one's own webhooks and pushes are signed with, newest first",
         handle=list_secrets,
-        answers=(Answer(200, "All of them, without the secrets themselves", "SigningSecretList"),),
+        query=PAGING,
+        answers=(Answer(200, "A page of them, without the secrets themselves", "SigningSecretList"),),
         scope="read",
     ),
     Operation(
