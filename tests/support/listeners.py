@@ -16,12 +16,13 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Listener:
-    """What has reached one server: `connections`, the `requests`' heads and bodies."""
+    """What has reached one server: `connections`, `open_max` of them at once, the `requests`' heads and bodies."""
 
     def __init__(self, answers: Answers) -> None:
         self.port = 0
         self.connections = 0
         self.open = 0
+        self.open_max = 0
         self.requests: list[bytes] = []
         self._answers = answers
         self._serving: set[asyncio.Task[None]] = set()
@@ -34,6 +35,7 @@ class Listener:
         """One connection: its requests are read and answered one after the other, until either side closes."""
         self.connections += 1
         self.open += 1
+        self.open_max = max(self.open_max, self.open)
         serving = asyncio.current_task()
         assert serving is not None
         self._serving.add(serving)

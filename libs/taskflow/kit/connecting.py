@@ -133,8 +133,12 @@ class Wire(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """What has arrived; empty: the other side has ended."""
-        data = await self._inner.read(max_bytes, timeout)
-        HEARING.get().take(data)
+        hearing = HEARING.get()
+        try:
+            data = await self._inner.read(max_bytes, timeout)
+        except ssl.SSLError as error:  # TLS 1.3 tells a caller only now that it wants a certificate of his
+            raise OutgoingError("TlsFailed", f"no TLS with {hearing.place}: {_reason(error)}") from error
+        hearing.take(data)
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -158,6 +162,9 @@ class Wire(httpcore.AsyncNetworkStream):
             raise OutgoingError("TlsFailed", f"no TLS with {hearing.place} within {timeout:g} s") from None
         except (httpcore.ConnectError, OSError) as error:
             raise OutgoingError("TlsFailed", f"no TLS with {hearing.place}: {_reason(error)}") from error
+        except asyncio.CancelledError:  # httpcore closes it after all other failures
+            await self._inner.aclose()
+            raise
 
     def get_extra_info(self, info: str) -> Any:
         """As httpcore asks."""

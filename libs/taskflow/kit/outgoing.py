@@ -22,6 +22,7 @@ from msgspec import Struct
 from taskflow.kit.connecting import HEARING, GuardedBackend, Hearing, Kind, OutgoingError
 from taskflow.kit.egress import Destination, Egress, EgressRefused, Resolver, system_resolver
 from taskflow.kit.headers import forbidden_headers, names_of
+from taskflow.kit.pool import Pool
 
 __all__ = ["METHODS", "Answer", "Kind", "Outgoing", "OutgoingError"]
 
@@ -62,22 +63,17 @@ class Outgoing:
     ) -> None:
         self._egress = egress
         self._connect_seconds = connect_seconds
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or _known_authorities(),
-            max_connections=connections_max,
-            max_keepalive_connections=min(KEPT_MAX, connections_max),
-            keepalive_expiry=KEEP_SECONDS,
-            network_backend=GuardedBackend(egress, resolver),
-        )
+        self._tls = tls or _known_authorities()
+        self._backend = GuardedBackend(egress, resolver)
+        self._pool = Pool(self._opened, connections_max, min(KEPT_MAX, connections_max))
 
     async def __aenter__(self) -> Self:
-        await self._pool.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._pool.__aexit__(kind, error, trace)
+        await self._pool.close()
 
     async def send(
         self,
@@ -115,17 +111,23 @@ class Outgoing:
     ) -> Answer:
         started = time.monotonic()
         try:
-            response = await self._pool.handle_async_request(request)
-            try:
-                _check_head(response, hearing)
-                body, was_cut = await _body(response, hearing, bytes_max, cut)
-            finally:
-                await response.aclose()
+            async with self._pool.connection(request.url.origin) as connection:
+                response = await connection.handle_async_request(request)
+                try:
+                    _check_head(response, hearing)
+                    body, was_cut = await _body(response, hearing, bytes_max, cut)
+                finally:
+                    await response.aclose()
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise _lost(error, hearing, time.monotonic() - started) from error
         reason = response.extensions.get("reason_phrase", b"").decode("latin-1")
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers]
         return Answer(response.status, reason, headers, body, time.monotonic() - started, was_cut)
+
+    def _opened(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+        return httpcore.AsyncHTTPConnection(
+            origin, self._tls, keepalive_expiry=KEEP_SECONDS, network_backend=self._backend
+        )
 
 
 def _request(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 
 from taskflow import Context, PermanentError, task
 from taskflow.handlers.given import given
+from taskflow.handlers.results import UnstorableResult, encode_result
 from taskflow.kit.egress import PORTS, SCHEMES, BadUrl, Egress, EgressRefused, egress
 from taskflow.kit.headers import forbidden_headers, names_of
 from taskflow_worker.handlers.knobs import Knobs, obey
@@ -128,11 +130,10 @@ def _folded(headers: Headers) -> dict[str, str]:
 
 
 def _read(answer: Answer) -> Any:
-    """The body: JSON if it is said to be and is, else text."""
+    """The body: JSON if it is said to be and is, to the letter; else text."""
     kind = next((value for name, value in answer.headers if name.lower() == "content-type"), "")
     if _JSON.fullmatch(kind):
-        try:
-            return msgspec.json.decode(answer.body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            pass
+        with suppress(UnstorableResult):  # also JSON that no result may hold, such as one nested too deep
+            encode_result(body := Raw(answer.body))
+            return body
     return answer.body.decode(errors="replace")
