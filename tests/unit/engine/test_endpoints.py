@@ -11,7 +11,7 @@ from taskflow.domain.errors import Invalid, TargetRefused
 from taskflow.domain.task import NewTask
 from taskflow.engine.endpoints import NO_KEY, Endpoints
 from taskflow.engine.vault import Vault, reveal
-from taskflow.kit.egress import Egress, networks_of
+from taskflow.kit.egress import Egress, allowed
 from taskflow.kit.ids import new_id
 
 VAULT = Vault("a key of tests " * 4)
@@ -36,9 +36,9 @@ REFUSED = [
 ]  # fmt: skip
 BAD = [
     "example.org", "/hook", "https://", "https:///x", "https://user:pw@example.org/", "https://example.org:65536/",
-    "https://example.org:x/", "https://exa mple.org/", "https://ex\u00e4mple.org/", "https://example.org/\u00e4",
+    "https://example.org:x/", "https://exa mple.org/", "https://ex\u00e4m_ple.org/",
     "https://example.org/\n", "https://example.org/\\@evil", "https://-.org/", "https://a..b/", "https://[::1/",
-    "https://[::g]/", "https://example.org/<x>", "javascript:alert(1)", "https://example.org\u0000/", "x" * 2_001,
+    "https://[::g]/", "javascript:alert(1)", "https://example.org\u0000/", "x" * 2_001,
 ]  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_what_is_no_url(url: str) -> None:
 
 
 def test_what_is_allowed_is_reached() -> None:
-    within = Endpoints(Egress(allow=(*networks_of("loopback"), *networks_of("10.0.0.0/8"))), VAULT)
+    within = Endpoints(Egress(allow=allowed(["loopback", "10.0.0.0/8"])), VAULT)
     for url in ("http://127.0.0.1:8080/", "http://localhost:3000", "http://[::1]:8080/", "http://10.1.2.3/"):
         assert within.attach(task(), CallbackWish(url), TargetWish(url)) == []
     assert within.attach(task(), CallbackWish("http://192.168.0.1/"), None)[0][0] is TargetRefused
@@ -78,9 +78,9 @@ def test_what_is_allowed_is_reached() -> None:
 HEADERS = [
     {"Host": "x"}, {"HOST": "x"}, {"Content-Length": "1"}, {"content-length": "1"}, {"Transfer-Encoding": "chunked"},
     {"Connection": "close"}, {"Upgrade": "x"}, {"Expect": "100-continue"}, {"Proxy-Authorization": "x"}, {"TE": "x"},
-    {"": "x"}, {"a b": "x"}, {"a:": "x"}, {"X-\u00e4": "x"}, {"X\r\nY": "x"}, {"x" * 129: "x"},
+    {"": "x"}, {"a b": "x"}, {"a:": "x"}, {"X-\u00e4": "x"}, {"X\r\nY": "x"}, {"x" * 33_000: "x"},
     {"X-A": "a\r\nX-B: b"}, {"X-A": "a\n"}, {"X-A": "a\u0000"}, {"X-A": "a\u007f"}, {"X-A": "\u20ac"},
-    {"X-A": "\U0001f600"}, {"X-A": "x" * 8_192}, {f"X-{at}": "v" for at in range(65)},
+    {"X-A": "\U0001f600"}, {"X-A": "x" * 33_000}, {f"X-{at}": "v" for at in range(101)},
 ]  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def codes(task: Task, known: Directory, queue: QueueRow | None = BUSY) -> list[s
 
 def test_nothing_blocks_a_task_that_may_start() -> None:
     assert codes(make_task(), directory(DEMO)) == []
-    assert directory(DEMO).waiting_for("queued", "default", "demo") is None
+    assert directory(DEMO).waiting_for(make_task()) is None
 
 
 def test_ended_and_running_tasks_say_so_first() -> None:
