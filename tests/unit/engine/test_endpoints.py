@@ -36,7 +36,7 @@ REFUSED = [
 ]  # fmt: skip
 BAD = [
     "example.org", "/hook", "https://", "https:///x", "https://user:pw@example.org/", "https://example.org:65536/",
-    "https://example.org:x/", "https://exa mple.org/", "https://ex\u00e4m_ple.org/",
+    "https://example.org:x/", "https://exa mple.org/",
     "https://example.org/\n", "https://example.org/\\@evil", "https://-.org/", "https://a..b/", "https://[::1/",
     "https://[::g]/", "javascript:alert(1)", "https://example.org\u0000/", "x" * 2_001,
 ]  # fmt: skip
