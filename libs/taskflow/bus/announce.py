@@ -50,15 +50,6 @@ async def subscribe_moves(bus: Bus, shard: int, on_move: Callable[[Moved], None]
     return await bus.subscribe(bus.topology.shard_subject(shard), heard)
 
 
-async def subscribe_stir(bus: Bus, shard: int, on_stir: Callable[[], None]) -> Hearing:
-    """Hear that something of one shard moved, and not what."""
-
-    async def heard(_message: Msg) -> None:
-        on_stir()
-
-    return await bus.subscribe(bus.topology.shard_subject(shard), heard)
-
-
 async def publish_control(bus: Bus, command: str, body: dict[str, Any]) -> None:
     """Tell every process at once; those that miss it learn at their next beat."""
     await bus.publish(bus.topology.control_subject(command), _encoder.encode(body))

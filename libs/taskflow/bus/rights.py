@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from taskflow.bus.topology import COMMANDS, WORKER_COMMANDS, Topology
+from taskflow.bus.topology import OPERATOR_COMMANDS, WORKER_COMMANDS, Topology
 
 
 class Role(StrEnum):
@@ -55,7 +55,7 @@ def rights(topology: Topology, role: Role) -> Rights:
 
 def _api(topology: Topology) -> tuple[list[str], list[str]]:
     """Announces what was submitted, tells commands, hears what moves."""
-    return [*_announcing(topology), *_commands(topology, COMMANDS)], topology.shard_subjects()
+    return [*_announcing(topology), *_commands(topology, OPERATOR_COMMANDS)], topology.shard_subjects()
 
 
 def _worker(topology: Topology) -> tuple[list[str], list[str]]:
@@ -95,13 +95,13 @@ def _dlq_consumer(topology: Topology) -> tuple[list[str], list[str]]:
 
 
 def _notifier(topology: Topology) -> tuple[list[str], list[str]]:
-    """Hears what moves, and that a delivery is due; says nothing."""
-    return [], [*topology.shard_subjects(), *_commands(topology, ("webhook",))]
+    """Hears that a delivery is due; says nothing."""
+    return [], _commands(topology, ("webhook",))
 
 
 def _announcing(topology: Topology) -> list[str]:
-    """Doorbells, and news of what moved."""
-    return [*topology.lane_subjects(), *topology.shard_subjects()]
+    """Doorbells, news of what moved, and that there are webhooks to deliver."""
+    return [*topology.lane_subjects(), *topology.shard_subjects(), topology.control_subject("webhook")]
 
 
 def _commands(topology: Topology, names: Sequence[str]) -> list[str]:

@@ -25,7 +25,8 @@ IDS_PER_MESSAGE_MAX = 20
 ACK_WAIT_SECONDS = 5.0
 CONSUMERS_MAX = 4_096
 WORKER_COMMANDS = ("cancel", "pause", "drain")
-COMMANDS = (*WORKER_COMMANDS, "operation", "webhook")
+OPERATOR_COMMANDS = (*WORKER_COMMANDS, "operation")
+COMMANDS = (*OPERATOR_COMMANDS, "webhook")
 """What is told on `control.>`; `operation` is for dlq-consumers."""
 
 TASKS_BYTES_MAX = 2 * 1024**3

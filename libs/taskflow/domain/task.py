@@ -128,6 +128,8 @@ class Claimed(Struct, gc=False):
     target: str | None = None
     """`Target` as JSON: it is not run by a handler here, but pushed. Then its owner is told, too."""
     owner_id: str = LOCAL_OWNER
+    told_events: int | None = None
+    """Of which of its events a webhook delivery is written."""
 
 
 class Moved(Struct, frozen=True, array_like=True, gc=False):

@@ -116,6 +116,8 @@ class Claimer:
             for task in won:
                 self._executor.start(task)
             self._dispatcher.tell(moved)
+            if any(task.told_events for task in won):
+                self._dispatcher.deliver()
             winners = {task.id for task in won}
             lost = [entry for entry in entries if entry.id not in winners]
             done = [entry for entry in entries if entry.id in winners]

@@ -199,6 +199,8 @@ class Commands:
 def follow(dispatcher: Dispatcher, made: Sequence[Commanded]) -> None:
     """Tell and ring what commands moved."""
     dispatcher.tell([item.moved for item in made])
+    if any(item.is_told for item in made):
+        dispatcher.deliver()
     dispatcher.ring(
         [
             Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)

@@ -5,6 +5,8 @@ Whatever is lost here is found again from the rows: doorbells by `heal`, notices
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -12,10 +14,11 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from taskflow.bus.announce import publish_moves
+from taskflow.bus.announce import publish_control, publish_moves
 from taskflow.bus.connect import Bus
 from taskflow.bus.publisher import Doorbell, LeastSlots, publish_notice, ring
 from taskflow.domain.dead_letter import Notice
+from taskflow.domain.errors import Unavailable
 from taskflow.domain.task import Moved
 from taskflow.engine.meters import BatchMeter
 from taskflow.kit.batcher import Batcher, Full, Verdict
@@ -26,6 +29,7 @@ Item = TypeVar("Item")
 
 DOORBELLS_MAX = 100_000
 NEWS_MAX = 100_000
+STIR_SECONDS = 0.02
 
 
 class Dispatcher:
@@ -50,6 +54,7 @@ class Dispatcher:
         )
         self._stack = AsyncExitStack()
         self._complained_at = 0.0
+        self._stirring: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         for batcher in (self._doorbells, self._notices, self._news):
@@ -57,6 +62,8 @@ class Dispatcher:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._stirring is not None:
+            await self._stirring
         await self._stack.aclose()
 
     def ring(self, doorbells: Sequence[Doorbell]) -> None:
@@ -70,6 +77,17 @@ class Dispatcher:
     def tell(self, moves: Sequence[Moved]) -> None:
         """Tell those who watch."""
         self._put(self._news, moves)
+
+    def deliver(self) -> None:
+        """Tell the notifier, a moment later for all that is written meanwhile, that there are webhooks to deliver."""
+        if self._stirring is None:
+            self._stirring = asyncio.create_task(self._stir())
+
+    async def _stir(self) -> None:
+        await asyncio.sleep(STIR_SECONDS)
+        self._stirring = None
+        with contextlib.suppress(Unavailable):  # it looks every few seconds anyhow
+            await publish_control(self._bus, "webhook", {})
 
     def _put(self, batcher: Batcher[Item, None], items: Sequence[Item]) -> None:
         try:

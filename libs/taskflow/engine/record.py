@@ -136,6 +136,8 @@ def follow(dispatcher: Dispatcher, recorded: dict[str, Recorded], records: Seque
         for record in made:
             _say(record)
     dispatcher.tell([item.moved for item in recorded.values()])
+    if any(record.task.told_events for record in made):
+        dispatcher.deliver()
     bells = [
         Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)
         for item in recorded.values()

@@ -31,6 +31,8 @@ class Turner:
     async def _turn(self) -> int:
         turned = await self._line.run(lambda conn: tending.turn_tasks(conn, PAGE))
         self._dispatcher.tell([item.moved for item in turned])
+        if any(item.is_told for item in turned):
+            self._dispatcher.deliver()
         self._dispatcher.ring(
             [
                 Doorbell(item.moved.id, item.moved.lane, item.moved.queue, item.rung_at, item.moved.version)

@@ -15,13 +15,14 @@ from taskflow.store.telling import TOLD_CANCELLED, WRITE_CANCELLED
 
 
 class Commanded(NamedTuple):
-    """A move that a command made. `origin`: the status before; `rung_at`: set when it is queued now."""
+    """A move that a command made. `origin`: the status before; `rung_at`: set when queued now; `is_told`: by a webhook."""
 
     moved: Moved
     origin: str
     rung_at: datetime | None
     worker_id: str | None
     life: int
+    is_told: bool
 
     @property
     def new_life(self) -> bool:
@@ -59,7 +60,9 @@ WITH before AS (
     INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
     SELECT count(*), queue, type, owner_id, origin, 'cancelled' FROM moved GROUP BY queue, type, owner_id, origin
 )
-SELECT id, seq, version, status, type, queue, lane, origin, worker_id, NULL::timestamptz AS rung_at, life FROM moved"""
+SELECT id, seq, version, status, type, queue, lane, origin, worker_id, NULL::timestamptz AS rung_at, life,
+       told IS NOT NULL AS is_told
+FROM moved"""
 
 # $2 who commands  $3 why  $4 operation id  $5 payload or null
 # Of `scheduled` and `retrying`: due now, same life. Of `failed`, `cancelled`, `expired`: the next life, which clears what
@@ -97,7 +100,7 @@ _QUEUE_AGAIN = """, moved AS (
     INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
     SELECT count(*), queue, type, owner_id, origin, 'queued' FROM moved GROUP BY queue, type, owner_id, origin
 )
-SELECT id, seq, version, status, type, queue, lane, origin, worker_id, rung_at, life FROM moved"""
+SELECT id, seq, version, status, type, queue, lane, origin, worker_id, rung_at, life, false AS is_told FROM moved"""
 
 # $1 task id uuid[] (sorted)  $6 version integer[], or null: any  $7 owner id, or null: anybody's
 RETRY_TASKS = f"""-- store.commands.retry_tasks
@@ -219,4 +222,4 @@ def _by_id(ids: Sequence[str], guards: Sequence[int] | None) -> tuple[list[str],
 
 def _commanded(row: wire.Row) -> Commanded:
     worker_id = str(row["worker_id"]) if row["worker_id"] else None
-    return Commanded(wire.moved(row), row["origin"], row["rung_at"], worker_id, row["life"])
+    return Commanded(wire.moved(row), row["origin"], row["rung_at"], worker_id, row["life"], row["is_told"])

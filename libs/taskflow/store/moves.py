@@ -44,13 +44,14 @@ WITH me AS MATERIALIZED (
     RETURNING t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.type, t.queue, t.lane,
               t.payload, t.timeout_seconds, t.retry, t.started_at, t.tags, t.metadata, t.seq,
               greatest(0, coalesce(date_part('epoch', t.started_at - t.queued_at), 0)) AS waited_seconds, t.trace,
-              t.owner_id, t.target, t.callback, {TOLD_STARTED}
+              t.owner_id, t.target, t.callback, t.told_events, {TOLD_STARTED}
 ), {WRITE_STARTED}, counted AS (
     INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
     SELECT count(*), queue, type, owner_id, 'queued', 'running' FROM moved GROUP BY queue, type, owner_id
 )
 SELECT id, version, number, life, attempt, max_attempts, losses, snoozes, type, queue, lane, payload, timeout_seconds,
-       retry, started_at, tags, metadata, seq, waited_seconds, trace, target, owner_id
+       retry, started_at, tags, metadata, seq, waited_seconds, trace, told_events, target,
+       CASE WHEN target IS NOT NULL THEN owner_id END AS pushed_for
 FROM moved"""
 
 # $1 worker id  $2 task id uuid[]
@@ -86,7 +87,9 @@ async def claim_tasks(
     won, moved = [], []
     for row in await conn.fetch(CLAIM_TASKS, worker_id, uuids(ids), types, "queued", paused):
         task = wire.claimed(row, worker_id)
-        seq, task.waited_seconds, task.trace, task.target, owner_id = row[wire.CLAIM_COLUMNS :]
+        seq, task.waited_seconds, task.trace, task.told_events, task.target, owner_id = row[
+            wire.CLAIM_COLUMNS :
+        ]
         if task.target is not None:
             task.owner_id = str(owner_id)
         won.append(task)

@@ -82,26 +82,28 @@ WITH late AS MATERIALIZED (
     INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
     SELECT count(*), queue, type, owner_id, origin, status FROM moved GROUP BY queue, type, owner_id, origin, status
 )
-SELECT id, seq, version, status, type, queue, lane, CASE WHEN status = 'queued' THEN rung_at END AS rung_at
+SELECT id, seq, version, status, type, queue, lane, CASE WHEN status = 'queued' THEN rung_at END AS rung_at,
+       told IS NOT NULL AS is_told
 FROM moved"""
 
 
 class Turned(NamedTuple):
-    """A task that came due (`rung_at` set) or expired."""
+    """A task that came due (`rung_at` set) or expired; `is_told`: by a webhook, too."""
 
     moved: Moved
     rung_at: datetime | None
+    is_told: bool
 
 
 async def turn_tasks(conn: Conn, limit: int) -> list[Turned]:
     """Expire what is too late, queue what is due."""
     rows = await conn.fetch(TURN_TASKS, limit)
-    return [Turned(wire.moved(row), row["rung_at"]) for row in rows]
+    return [Turned(wire.moved(row), row["rung_at"], row["is_told"]) for row in rows]
 
 
 _CLAIM = """t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.type, t.queue, t.lane,
     '{}' AS payload, t.timeout_seconds, t.retry, t.started_at, t.tags, NULL AS metadata, t.worker_id,
-    t.trace"""
+    t.trace, t.told_events"""
 
 # $1 limit  $2 margin in seconds
 # Asked from the tasks' side: pruned and unknown workers count as dead, and so does a claim that came after its worker's
@@ -143,7 +145,7 @@ async def read_claims(conn: Conn, worker_id: str, ids: list[str]) -> list[Claime
 
 def _claimed(row: wire.Row, worker_id: str) -> Claimed:
     task = wire.claimed(row, worker_id)
-    task.trace = row["trace"]
+    task.trace, task.told_events = row["trace"], row["told_events"]
     return task
 
 

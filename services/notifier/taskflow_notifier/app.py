@@ -1,4 +1,4 @@
-"""The notifier, put together: deliveries are leased, sent and recorded, when something moves and when one is due."""
+"""The notifier, put together: deliveries are leased, sent and recorded, when one was written and when one is due."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
-from taskflow.bus.announce import subscribe_control, subscribe_stir
+from taskflow.bus.announce import subscribe_control
 from taskflow.bus.connect import Bus
 from taskflow.bus.rights import Role
-from taskflow.bus.topology import EVENT_SHARDS
 from taskflow.engine.notify import Notifier
 from taskflow.engine.signing import Signer
 from taskflow.engine.vault import vault_of
@@ -38,7 +37,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
             alert_secret=settings.alert_webhook_secret,
         )
         await enter(notifier)
-        await _listen(bus, notifier)
+
+        async def told(_body: dict[str, Any]) -> None:
+            notifier.heard()
+
+        await subscribe_control(bus, "webhook", told)
         guard = await enter(Guard())
         guard.spawn(notifier.ticker.run(), notifier.ticker.name)
 
@@ -49,14 +52,3 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
         await enter(Probes(settings.probe_port, settings.http_host, ready))
         await stop.wait()
     return 0
-
-
-async def _listen(bus: Bus, notifier: Notifier) -> None:
-    """What moves may have written a delivery. Without NATS it looks every few seconds."""
-
-    async def told(_body: dict[str, Any]) -> None:
-        notifier.heard()
-
-    for shard in range(EVENT_SHARDS):
-        await subscribe_stir(bus, shard, notifier.heard)
-    await subscribe_control(bus, "webhook", told)
