@@ -11,7 +11,7 @@ from tests.support.chaos import kill, until_replaced
 from tests.support.receiver import Receiver, receiving
 
 EVENTS = ["task.started", "task.succeeded"]
-TOLD = 8
+TOLD = 5
 """Tasks that tell: fewer failures than slow an endpoint."""
 _MISSING = """
 SELECT count(*) FROM unnest($1::text[]) AS told(key)

@@ -15,16 +15,8 @@ from msgspec import Struct
 from taskflow.domain.attempt import ExecutionStatus
 from taskflow.domain.decide import Decision
 from taskflow.domain.task import Claimed, Moved
-from taskflow.store import wire
+from taskflow.store import telling, wire
 from taskflow.store.connect import Conn
-from taskflow.store.telling import (
-    TOLD_RECORDED,
-    TOLD_STARTED,
-    TOLD_SUCCEEDED,
-    WRITE_RECORDED,
-    WRITE_STARTED,
-    WRITE_SUCCEEDED,
-)
 from taskflow.store.wire import error_text, integers, uuids
 
 # $1 worker id  $2 task ids (sorted, each once)  $3 declared types  $4 'queued'
@@ -44,8 +36,8 @@ WITH me AS MATERIALIZED (
     RETURNING t.id, t.version, t.number, t.life, t.attempt, t.max_attempts, t.losses, t.snoozes, t.type, t.queue, t.lane,
               t.payload, t.timeout_seconds, t.retry, t.started_at, t.tags, t.metadata, t.seq,
               greatest(0, coalesce(date_part('epoch', t.started_at - t.queued_at), 0)) AS waited_seconds, t.trace,
-              t.owner_id, t.target, t.callback, t.told_events, {TOLD_STARTED}
-), {WRITE_STARTED}, counted AS (
+              t.owner_id, t.target, t.callback, t.told_events, {telling.TOLD_STARTED}
+), {telling.WRITE_STARTED}, counted AS (
     INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
     SELECT count(*), queue, type, owner_id, 'queued', 'running' FROM moved GROUP BY queue, type, owner_id
 )
@@ -152,8 +144,8 @@ WITH given AS (
     RETURNING t.id, t.seq, t.version, t.status, t.type, t.queue, t.lane, t.rung_at, t.number, t.life, t.attempt,
               t.started_seq, t.started_at, t.queued_at, t.worker_id, g.execution, g.error, g.letter_id, g.reason,
               t.tags, t.owner_id, CASE WHEN g.letter_id IS NOT NULL THEN t.payload END AS payload, t.callback,
-              {TOLD_RECORDED}
-), {WRITE_RECORDED}, tried AS (
+              {telling.TOLD_RECORDED}
+), {telling.WRITE_RECORDED}, tried AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
                             finished_at, started_seq, finished_seq, error)
     SELECT id, number, life, CASE WHEN execution = 'released' THEN attempt + 1 ELSE attempt END, execution, status,
@@ -188,16 +180,15 @@ FROM moved"""
 
 # $1 worker id  $2 task ids (sorted)  $3 versions  $4 results
 # What RECORD_OUTCOMES does, for attempts of one worker that succeeded.
-RECORD_SUCCESSES = f"""-- store.moves.record_successes
-WITH moved AS (
+_MOVE_SUCCESSES = """WITH moved AS (
     UPDATE tasks t
     SET status = 'completed', version = t.version + 1, seq = t.seq + 1, result = g.result::json, error = NULL,
         due_at = NULL, losses = 0, finished_at = clock_timestamp()
     FROM unnest($2::text::uuid[], $3::text::integer[], $4::text[]) AS g(id, version, result)
     WHERE t.id = g.id AND t.version = g.version AND t.worker_id = $1
     RETURNING t.id, t.seq, t.version, t.type, t.queue, t.number, t.life, t.attempt, t.started_seq, t.started_at,
-              t.queued_at, t.owner_id, t.callback, {TOLD_SUCCEEDED}
-), {WRITE_SUCCEEDED}, tried AS (
+              t.queued_at, t.owner_id"""
+_KEEP_SUCCESSES = """tried AS (
     INSERT INTO executions (task_id, number, life, attempt, status, moved_to, worker_id, queued_at, started_at,
                             finished_at, started_seq, finished_seq)
     SELECT id, number, life, attempt, 'succeeded', 'completed', $1, queued_at, started_at, clock_timestamp(),
@@ -208,6 +199,13 @@ WITH moved AS (
     SELECT count(*), queue, type, owner_id, 'running', 'completed' FROM moved GROUP BY queue, type, owner_id
 )
 SELECT id, seq, version FROM moved"""
+RECORD_SUCCESSES = f"""-- store.moves.record_successes
+{_MOVE_SUCCESSES}
+), {_KEEP_SUCCESSES}"""
+# Of tasks some of whose events are told: of the others it costs less not to ask.
+RECORD_TOLD_SUCCESSES = f"""-- store.moves.record_told_successes
+{_MOVE_SUCCESSES}, t.callback, {telling.TOLD_SUCCEEDED}
+), {telling.WRITE_SUCCEEDED}, {_KEEP_SUCCESSES}"""
 
 
 def its_move(recorded: Mapping[str, Recorded], record: Record) -> Recorded | None:
@@ -237,7 +235,7 @@ async def record_outcomes(conn: Conn, records: Sequence[Record]) -> dict[str, Re
 
 async def _record_successes(conn: Conn, rows: Sequence[Record]) -> dict[str, Recorded]:
     moved = await conn.fetch(
-        RECORD_SUCCESSES,
+        RECORD_TOLD_SUCCESSES if any(r.task.told_events for r in rows) else RECORD_SUCCESSES,
         rows[0].task.worker_id,
         uuids([r.task.id for r in rows]),
         integers([r.task.version for r in rows]),

@@ -55,6 +55,7 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.moves.read_remainder": PKEY,
     "store.moves.record_outcomes": PKEY,
     "store.moves.record_successes": PKEY,
+    "store.moves.record_told_successes": PKEY,
     "store.moves.close_executions": {Scan("executions", "executions_pkey")},
     "store.tending.turn_tasks": {*PKEY, Scan("tasks", "tasks_due"), Scan("tasks", "tasks_expiring")},
     "store.tending.look": {

@@ -79,6 +79,7 @@ def sends_record(scope: Scope, world: World) -> Iterator[Step]:
 @stands_for(
     "taskflow.store.moves.RECORD_OUTCOMES",
     "taskflow.store.moves.RECORD_SUCCESSES",
+    "taskflow.store.moves.RECORD_TOLD_SUCCESSES",
     "taskflow.store.moves.CLOSE_EXECUTIONS",
     "taskflow.engine.record.Recorder._write",
     "taskflow.engine.record.follow",
