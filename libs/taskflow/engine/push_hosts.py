@@ -7,6 +7,7 @@ fail; a worker trusts what it has read of it for two seconds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import OrderedDict, deque
@@ -16,7 +17,7 @@ from typing import Self
 from msgspec import Struct
 
 from taskflow.domain.callback import PUSH_TYPE
-from taskflow.kit.batcher import Batcher
+from taskflow.kit.batcher import Batcher, Full
 from taskflow.kit.logging import get_logger
 from taskflow.store import push_hosts
 from taskflow.store.connect import Conn, Line
@@ -77,6 +78,7 @@ class _Host:
         self.appointment_at = max(self.appointment_at, moment + not_before) + self.pace(moment) / share
         ahead = self.appointment_at - moment
         if ahead > HORIZON_SECONDS_MAX + not_before:
+            self.appointment_at = moment + not_before + HORIZON_SECONDS_MAX
             return not_before + HORIZON_SECONDS_MAX * random.uniform(0.5, 1.0)  # nosec B311  # dice, not a secret
         return ahead
 
@@ -109,6 +111,8 @@ class Turn:
         host, took = self._host, time.monotonic() - self.began
         for each in (host, self._hosts.whole):
             each.seconds += (took - each.seconds) * _WEIGHT
+        if error is None and not host.waiting:
+            host.appointment_at = 0.0  # there is room: who comes next need not be put off
         if error is not None or host.state != CLOSED:
             self._hosts.report(Report(self._key, 0 if error is None else 1, error is None, error))
 
@@ -121,7 +125,9 @@ async def _waited(host: _Host, seconds: float) -> Turn | None:
         async with asyncio.timeout(seconds):
             return await waiter
     except TimeoutError:
-        return None
+        return (
+            waiter.result() if waiter.done() and not waiter.cancelled() else None
+        )  # it may come at the last moment
     except asyncio.CancelledError:
         if waiter.done() and not waiter.cancelled():  # its turn came at the same moment: to the next
             await waiter.result().__aexit__()
@@ -173,8 +179,9 @@ class PushHosts:
         return self.whole.appointment(time.monotonic(), FULL_SECONDS_MIN, slots)
 
     def report(self, report: Report) -> None:
-        """Tell the others."""
-        self._reports.add_one(report)
+        """Tell the others; in a flood, of some."""
+        with contextlib.suppress(Full):
+            self._reports.add_one(report)
 
     async def _probe(self, key: HostKey, host: _Host, timeout_seconds: float) -> Turn | HandBack:
         """Half open: one push at a time finds out whether the host is back."""
