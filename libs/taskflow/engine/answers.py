@@ -26,7 +26,7 @@ def retry_after(answer: Answer) -> float | None:
         return min(float(text[:9]), RETRY_AFTER_SECONDS_MAX)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # what is no date, or one of no calendar
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

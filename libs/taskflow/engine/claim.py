@@ -150,10 +150,7 @@ class Claimer:
                 done.append(entry)
             elif entry.id not in foreign:
                 back.append(entry)  # no live lease of ours, or the row was locked: not now
-            elif (
-                row.queue,
-                PUSH_TYPE if row.pushed else row.type,
-            ) in served and entry.delivery.deliveries <= FOREIGN_TRIES_MAX:
+            elif self._serves(served, row) and entry.delivery.deliveries <= FOREIGN_TRIES_MAX:
                 later.append(entry)
             else:
                 parked.append(entry)
@@ -167,6 +164,12 @@ class Claimer:
     def _unpushed(self) -> list[str] | None:
         """Types of which no task is pushed now; None: none is at all."""
         return sorted(self._paused_types()) if PUSH_TYPE in self._types() else None
+
+    def _serves(self, served: set[tuple[str, str]], row: Remainder) -> bool:
+        """Whether another live worker runs it."""
+        if not row.pushed:
+            return (row.queue, row.type) in served
+        return (row.queue, PUSH_TYPE) in served and row.type not in self._paused_types()
 
     def _takes(self, row: Remainder) -> bool:
         if not row.pushed:

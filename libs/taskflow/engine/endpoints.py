@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from taskflow import webhooks
 from taskflow.domain.callback import DEFAULT_EVENTS, Callback, CallbackWish, Hidden, Target, TargetWish
@@ -15,12 +16,15 @@ from taskflow.kit.headers import forbidden_headers
 Refusal = tuple[type[TaskflowError], Problem]
 NO_KEY = "not offered here: what is sent must be signed, and neither SEALING_KEY nor SECRET_KEY is set"
 
+_OWN_HEADERS = [("x-taskflow-own", "x" * 100)] * 16
+"""Room for those that are sent beside a caller's."""
+
 
 class Endpoints:
     """Judges URLs by what may be reached from here."""
 
     def __init__(self, egress: Egress, vault: Vault | None) -> None:
-        self._egress = egress
+        self._check = lru_cache(maxsize=4_096)(egress.check)
         self._vault = vault
 
     def attach(
@@ -45,19 +49,19 @@ class Endpoints:
             yield Invalid, Problem(NO_KEY, pointer=at)
             return
         try:
-            self._egress.check(wish.url)
+            self._check(wish.url)
         except BadUrl as error:
             yield Invalid, Problem(str(error), pointer=f"{at}/url")
         except EgressRefused as error:
             yield TargetRefused, Problem(str(error), pointer=f"{at}/url")
-        if (fault := forbidden_headers(list((wish.headers or {}).items()))) is not None:
+        if (fault := forbidden_headers([*(wish.headers or {}).items(), *_OWN_HEADERS])) is not None:
             yield Invalid, Problem(fault, pointer=f"{at}/headers")
         secret = wish.secret if isinstance(wish, CallbackWish) else None
         if secret is not None and (fault := webhooks.check_secret(secret)) is not None:
             yield Invalid, Problem(fault, pointer=f"{at}/secret")
 
     def _callback(self, wish: CallbackWish, vault: Vault, owner_id: str) -> Callback:
-        there, headers = self._egress.check(wish.url), wish.headers or {}
+        there, headers = self._check(wish.url), wish.headers or {}
         return Callback(
             url=wish.url,
             host=there.origin,
@@ -69,7 +73,7 @@ class Endpoints:
         )
 
     def _target(self, wish: TargetWish, vault: Vault, owner_id: str) -> Target:
-        there: Destination = self._egress.check(wish.url)
+        there: Destination = self._check(wish.url)
         headers = wish.headers or {}
         return Target(
             url=wish.url,

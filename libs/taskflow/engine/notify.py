@@ -42,6 +42,8 @@ NEWS_SECONDS = 0.1
 LEASE_MARGIN_SECONDS = 15.0
 HOSTS_PAGE = 200
 HASTEN_MAX = 10_000
+UNSIGNED_SECONDS = 60.0
+"""How soon it is tried again what could not be signed here."""
 PENDING_SECONDS_MAX = 7 * 86_400.0
 """A delivery to a slowed endpoint that has waited so long is given up."""
 ANSWER_BYTES_MAX = 1024
@@ -80,7 +82,7 @@ class Notifier:
         self._rules = rules
         self._alert_secret = alert_secret
         self._after_host = ""
-        self._found = False
+        self._found = self._from_within = False
         self._busy: Counter[str] = Counter()
         self._sends: set[asyncio.Task[None]] = set()
         self._records: Batcher[Tried, int | None] = Batcher(self._record, verdict=verdict, items_max=200)
@@ -131,12 +133,22 @@ class Notifier:
         )
         for delivery in leased:
             self._begin(delivery)
+        return self._next_look(
+            leased, full=len(leased) >= room, more=hosts_seen >= HOSTS_PAGE, last_host=last_host
+        )
+
+    def _next_look(
+        self, leased: Sequence[Leased], *, full: bool, more: bool, last_host: str | None
+    ) -> bool | float:
+        """Go on where this look ended, so that every host has its turn; pause after a whole pass that found nothing."""
         self._found = self._found or bool(leased)
-        if hosts_seen >= HOSTS_PAGE:
-            self._after_host = last_host or ""
+        if full or more:
+            self._after_host = max(each.host for each in leased) if full else last_host or ""
+            self._from_within = self._from_within or full
             return True
-        found, self._found, self._after_host = self._found, False, ""
-        return True if found else BUSY_SECONDS
+        again = self._found or self._from_within
+        self._found, self._from_within, self._after_host = False, False, ""
+        return True if again else BUSY_SECONDS
 
     def _begin(self, delivery: Leased) -> None:
         self._busy[delivery.host] += 1
@@ -157,7 +169,12 @@ class Notifier:
         slowed = delivery.failures >= SLOWED_AFTER_FAILURES
         if slowed and not await self._may_try(delivery):
             return
-        tried = await self._tried(delivery)
+        try:
+            tried = await self._tried(delivery)
+        except CannotSign as unsigned:  # no fault of the receiver's: it spends no attempt
+            log.warning("webhook.unsigned", delivery_id=delivery.id, reason=str(unsigned))
+            await self._put_off(delivery, UNSIGNED_SECONDS)
+            return
         count_webhook(delivery.event, tried.error, tried.duration_seconds)
         failures = await self._records.put(tried)
         if slowed and failures == 0:
@@ -175,11 +192,16 @@ class Notifier:
         ):
             return True
         wait = max(delivery.slowed_seconds, SLOWED_SECONDS if delivery.slowed_seconds <= 0 else 0)
-        delay = None if delivery.age_seconds > PENDING_SECONDS_MAX else wait * random.uniform(1.0, 1.1)  # nosec B311  # dice
+        await self._put_off(delivery, wait * random.uniform(1.0, 1.1))  # nosec B311  # dice
+        return False
+
+    async def _put_off(self, delivery: Leased, seconds: float) -> None:
+        """No attempt is spent; what has waited for days, and was not replayed since, is given up."""
+        is_replayed = delivery.spent_before > 0 and delivery.attempts == delivery.spent_before
+        delay = None if delivery.age_seconds > PENDING_SECONDS_MAX and not is_replayed else seconds
         await self._record_line.run(
             lambda conn: webhooks.put_off(conn, [(delivery.id, delivery.turn, delay)])
         )
-        return False
 
     async def _tried(self, delivery: Leased) -> Tried:
         """Send it once; whatever happens is a value."""
@@ -189,12 +211,14 @@ class Notifier:
             answer = await self._send(delivery)
         except OutgoingError as failed:
             error: str | None = f"{failed.kind}: {failed}"
-        except (CannotSign, LookupError) as unsigned:
-            error = f"CannotSign: {unsigned}"
-        except ValueError as unsendable:  # judged when it was given, perhaps by other rules
-            error = f"BadUrl: {unsendable}"
-        except msgspec.MsgspecError as unreadable:  # a row of another version: no reason to try for ever
-            error = f"BadContent: {unreadable}"
+        except LookupError as unopened:
+            raise CannotSign(str(unopened)) from unopened
+        except (CannotSign, Unavailable):
+            raise
+        except (
+            Exception
+        ) as unexpected:  # a URL or a row by the rules of another version: not to be tried for ever
+            error = f"Unsendable: {type(unexpected).__name__}: {unexpected}"
         else:
             error = None if 200 <= answer.status < 300 else said(answer)
         return Tried(

@@ -116,6 +116,7 @@ class Pusher:
             body,
             timeout_seconds=left,
             answer_bytes_max=RESULT_BYTES_MAX,
+            cut=True,
         )
 
 
@@ -138,13 +139,12 @@ def _failure(failed: OutgoingError) -> Outcome:
     error = error_info(failed.kind, str(failed))
     if failed.kind == "TimedOut":
         return TimedOut(error)
-    # The target did its work, and would do it again: as with a handler whose result cannot be kept.
-    return Failed(error, permanent=failed.kind == "AnswerTooLarge")
+    return Failed(error)
 
 
 def _outcome(answer: Answer, target: Target) -> Outcome:
     if 200 <= answer.status < 300:
-        return _result(answer)
+        return _result(answer, target)
     name, _, text = said(answer).partition(": ")
     where = f"{target.host} {text}"
     if excerpt := answer.body[:300].decode(errors="replace").strip():
@@ -154,11 +154,14 @@ def _outcome(answer: Answer, target: Target) -> Outcome:
     return Failed(error_info(name, where), delay_seconds=retry_after(answer))
 
 
-def _result(answer: Answer) -> Outcome:
+def _result(answer: Answer, target: Target) -> Outcome:
     """A JSON answer becomes the result; any other says only that it is done."""
     kind = (header(answer, "content-type") or "").partition(";")[0].strip().lower()
     if not answer.body or not (kind == "application/json" or kind.endswith("+json")):
         return Succeeded("null")
+    if answer.cut:  # it did its work, and would do it again: as with a handler whose result cannot be kept
+        message = f"the answer of {target.host} is over {RESULT_BYTES_MAX} bytes"
+        return Failed(error_info("AnswerTooLarge", message), permanent=True)
     try:
         return Succeeded(encode_result(Raw(answer.body)))
     except UnstorableResult as error:

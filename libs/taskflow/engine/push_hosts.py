@@ -35,6 +35,7 @@ WAIT_SECONDS_MAX = 2.0
 HORIZON_SECONDS_MAX = 300.0
 """Appointments lie no further ahead: a host may become faster."""
 FULL_SECONDS_MIN = 1.0
+PROBE_SECONDS_MAX = 30.0
 HOSTS_KEPT_MAX = 10_000
 _GUESS_SECONDS = 0.1
 _WEIGHT = 0.2
@@ -64,7 +65,8 @@ class _Host:
 
     def pace(self, moment: float) -> float:
         """How long a push takes, by those that have ended and those that have not."""
-        return max([self.seconds, *(moment - turn.began for turn in self.turns)])
+        ages = [moment - turn.began for turn in self.turns]
+        return max(self.seconds, sum(ages) / len(ages)) if ages else self.seconds
 
     def learn(self, state: HostState, moment: float) -> None:
         self.state, self.read_at = state, moment
@@ -184,8 +186,9 @@ class PushHosts:
             self._reports.add_one(report)
 
     async def _probe(self, key: HostKey, host: _Host, timeout_seconds: float) -> Turn | HandBack:
-        """Half open: one push at a time finds out whether the host is back."""
-        if await self._line.run(lambda conn: push_hosts.take_probe(conn, key, timeout_seconds + 5)):
+        """Half open: one push at a time finds out whether the host is back; one that says nothing is waited for briefly."""
+        probe_seconds = min(timeout_seconds, PROBE_SECONDS_MAX) + 5
+        if await self._line.run(lambda conn: push_hosts.take_probe(conn, key, probe_seconds)):
             return Turn(self, key, host)
         delay = host.appointment(time.monotonic(), min(1.0, timeout_seconds), self._share)
         return HandBack(delay, f"{key[1]} failed; one push finds out whether it is back")

@@ -72,7 +72,9 @@ WITH served AS MATERIALIZED (
     SELECT p.id FROM served s, generate_series(0, 3) AS l(lane), LATERAL (
         SELECT t.id FROM tasks t
         WHERE t.status = 'queued' AND t.queue = s.queue AND t.lane = l.lane AND t.rung_at = 'infinity'
-          AND CASE WHEN t.target IS NULL THEN t.type ELSE $4 END = ANY (s.types)
+          AND CASE WHEN t.target IS NULL THEN t.type = ANY (s.types)
+                   ELSE $4 = ANY (s.types) AND NOT EXISTS (SELECT FROM task_types p WHERE p.name = t.type AND p.paused)
+              END
         LIMIT $3 FOR UPDATE SKIP LOCKED) p
     LIMIT $3
 )

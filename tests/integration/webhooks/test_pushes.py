@@ -52,17 +52,22 @@ def test_answers_decide(system: System, receiver: Receiver) -> None:
         "empty": lambda to, _: to.say(204, b""),
         "gone": status(410),
         "wrong": status(422),
+        "large-error": lambda to, r: (
+            to.say(503, b"<h1>no</h1>" * 40_000) if len(receiver.at("large-error")) < 2 else to.say(200)
+        ),
+        "large-text": lambda to, _: to.say(200, b"x" * 400_000, content_type="text/plain"),
         "bad-json": lambda to, _: to.say(200, b'{"a": NaN}'),
         "later": lambda to, r: (
             to.say(429, b"", retry_after="2") if len(receiver.at("later")) < 2 else to.say(200)
         ),
     }
     tasks = {name: push(system, receiver.url(name), max_attempts=2) for name in receiver.behaviours if name in {
-        "plain", "empty", "gone", "wrong", "bad-json", "later"}}  # fmt: skip
+        "plain", "empty", "gone", "wrong", "bad-json", "later", "large-error", "large-text"}}  # fmt: skip
     done = {name: system.wait(task["id"]) for name, task in tasks.items()}
     assert {name: (one["status"], one["attempt"], one["result"]) for name, one in done.items()} == {
         "plain": ("completed", 1, None), "empty": ("completed", 1, None), "gone": ("failed", 1, None),
         "wrong": ("failed", 2, None), "bad-json": ("failed", 1, None), "later": ("completed", 2, {}),
+        "large-error": ("completed", 2, {}), "large-text": ("completed", 1, None),
     }  # fmt: skip
     host = receiver.url("")[:-1]
     assert done["gone"]["error"]["type"] == "Gone"

@@ -6,6 +6,7 @@ commit.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ log = get_logger(__name__)
 
 WAIT = seconds("wait", 60, "How many seconds to wait for the task to end")
 BATCH_BYTES_MAX = 32 * 1024 * 1024
+BREATH_ITEMS = 100
 
 _KEY = re.compile(KEY_PATTERN)
 _QUOTED_KEY = re.compile(r'"((?:[!#-\[\]-~]|\\["\\]){1,255})"')
@@ -84,6 +86,8 @@ async def submit_batch(call: Call) -> ASGIApp:
     texts = _item_texts(body) if any(item.idempotency_key is not None for item in items) else []
     refused: list[Fault] = []
     for at, item in enumerate(items):
+        if at % BREATH_ITEMS == 0:
+            await asyncio.sleep(0)  # URLs take their time: others are to be answered meanwhile
         task = new_task(item)
         task.owner_id = call.caller.user_id
         refused += _attach(call, task, item, f"/items/{at}")
