@@ -270,5 +270,6 @@ def test_servers_that_are_given_are_used_and_none_of_their_kind_is_started(
         assert sorted(path.name for path in (dev.folder / "data").iterdir()) == [
             "dev.json",
             "lock",
+            "sealing-key",
             "secret-key",
         ]
