@@ -103,7 +103,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     async def connect_unix_socket(self, *_arguments: Any, **_more: Any) -> NoReturn:
         """No URL leads to one."""
-        raise NotImplementedError
+        raise EgressRefused("a socket of this machine is not to be reached by a URL")
 
     async def sleep(self, seconds: float) -> None:
         """As httpcore asks between tries."""
