@@ -258,6 +258,27 @@ CREATE TABLE public.stat_deltas (
     owner_id uuid
 );
 
+CREATE TABLE public.stat_series (
+    step_seconds integer NOT NULL,
+    at timestamp with time zone NOT NULL,
+    queue text NOT NULL,
+    type text NOT NULL,
+    submitted bigint DEFAULT 0 NOT NULL,
+    started bigint DEFAULT 0 NOT NULL,
+    completed bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL,
+    retried bigint DEFAULT 0 NOT NULL,
+    waits bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    runs bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    CONSTRAINT stat_series_step CHECK ((step_seconds = ANY (ARRAY[60, 3600])))
+);
+
+COMMENT ON TABLE public.stat_series IS 'What happened in a minute or an hour; an empty queue and type: over all of them.';
+
+COMMENT ON COLUMN public.stat_series.waits IS 'How many starts had waited how long: counts of buckets (domain.histogram).';
+
+COMMENT ON COLUMN public.stat_series.runs IS 'How many attempts had run how long, likewise.';
+
 CREATE TABLE public.stat_totals (
     n bigint NOT NULL,
     queue text NOT NULL,
@@ -266,6 +287,16 @@ CREATE TABLE public.stat_totals (
 );
 
 COMMENT ON TABLE public.stat_totals IS 'Tasks by status, with `accepted` and `pruned`: accepted = live + terminal + pruned.';
+
+CREATE TABLE public.stream_tickets (
+    hash bytea NOT NULL,
+    key_hash bytea,
+    session_id uuid,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT stream_tickets_one CHECK (((key_hash IS NULL) OR (session_id IS NULL)))
+);
+
+COMMENT ON TABLE public.stream_tickets IS 'Tickets for one stream each: which credentials asked for it; none: nobody signs in here.';
 
 CREATE TABLE public.task_events (
     task_id uuid NOT NULL,
@@ -516,8 +547,14 @@ ALTER TABLE ONLY public.signing_secrets
 ALTER TABLE ONLY public.stat_days
     ADD CONSTRAINT stat_days_pkey PRIMARY KEY (day, queue, type);
 
+ALTER TABLE ONLY public.stat_series
+    ADD CONSTRAINT stat_series_pkey PRIMARY KEY (step_seconds, at, queue, type);
+
 ALTER TABLE ONLY public.stat_totals
     ADD CONSTRAINT stat_totals_pkey PRIMARY KEY (queue, type, status);
+
+ALTER TABLE ONLY public.stream_tickets
+    ADD CONSTRAINT stream_tickets_pkey PRIMARY KEY (hash);
 
 ALTER TABLE ONLY public.task_events
     ADD CONSTRAINT task_events_pkey PRIMARY KEY (task_id, seq);

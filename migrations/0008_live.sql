@@ -1,0 +1,39 @@
+-- migrate:up
+
+SET LOCAL lock_timeout = '3s';
+
+-- Rates and times by the minute and by the hour, folded from deltas as the totals are. Rows with an empty queue and type are
+-- the sums over all.
+CREATE TABLE stat_series (
+    step_seconds integer NOT NULL,
+    at timestamptz NOT NULL,
+    queue text NOT NULL,
+    type text NOT NULL,
+    submitted bigint NOT NULL DEFAULT 0,
+    started bigint NOT NULL DEFAULT 0,
+    completed bigint NOT NULL DEFAULT 0,
+    failed bigint NOT NULL DEFAULT 0,
+    retried bigint NOT NULL DEFAULT 0,
+    waits bigint[] NOT NULL DEFAULT '{}',
+    runs bigint[] NOT NULL DEFAULT '{}',
+    CONSTRAINT stat_series_pkey PRIMARY KEY (step_seconds, at, queue, type),
+    CONSTRAINT stat_series_step CHECK (step_seconds IN (60, 3600))
+);
+
+COMMENT ON TABLE stat_series IS 'What happened in a minute or an hour; an empty queue and type: over all of them.';
+COMMENT ON COLUMN stat_series.waits IS 'How many starts had waited how long: counts of buckets (domain.histogram).';
+COMMENT ON COLUMN stat_series.runs IS 'How many attempts had run how long, likewise.';
+
+CREATE TABLE stream_tickets (
+    hash bytea PRIMARY KEY,
+    key_hash bytea,
+    session_id uuid,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT stream_tickets_one CHECK (key_hash IS NULL OR session_id IS NULL)
+);
+
+COMMENT ON TABLE stream_tickets IS 'Tickets for one stream each: which credentials asked for it; none: nobody signs in here.';
+
+-- migrate:down
+
+-- Forward only: restore from a backup instead.
