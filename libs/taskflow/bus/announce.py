@@ -1,15 +1,18 @@
 """Telling: state changes on `events.>`, commands on `control.>`. Nobody confirms them; the rows are the truth.
 
-An events message is a JSON array of moves of one shard: `[[id, seq, version, status, type, queue, lane], ...]`.
+An events message is a bulletin, news of one shard: `{"by", "n", "moves": [[id, seq, version, status, type, queue, lane,
+owner, said], ...]}`, where `by` names the process and `n` counts its bulletins: who hears 7 after 5 has missed one.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from secrets import token_hex
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from nats.aio.msg import Msg
 
 from taskflow.bus.connect import Bus, Hearing
@@ -20,32 +23,80 @@ from taskflow.kit.logging import get_logger
 log = get_logger(__name__)
 
 MOVES_PER_MESSAGE_MAX = 500
+SAID_BYTES_MAX = 128 * 1024
+"""What handlers said, in one bulletin; NATS takes 256 KiB."""
 _encoder = msgspec.json.Encoder()
-_moves = msgspec.json.Decoder(list[Moved])
 
 
-async def publish_moves(bus: Bus, moves: Sequence[Moved]) -> None:
-    """One message per shard, each with the moves of a batch."""
-    shards: dict[int, list[Moved]] = defaultdict(list)
+class Bulletin(Struct, frozen=True, gc=False):
+    """News that were made by one process in one batch."""
+
+    by: str
+    n: int
+    moves: list[Moved]
+
+
+_decoder = msgspec.json.Decoder(Bulletin)
+
+
+class Announcer:
+    """Sends news, numbered, so that those who collect them know of what they missed."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._name = token_hex(6)
+        self._count = 0
+
+    def skip(self) -> None:
+        """Some news will not be sent: leave a gap that tells of it."""
+        self._count += 1
+
+    async def publish(self, moves: Sequence[Moved]) -> None:
+        """One bulletin a shard, or more of them if there is much to tell. What cannot be sent leaves a gap."""
+        shards: dict[int, list[Moved]] = defaultdict(list)
+        for move in moves:
+            shards[event_shard(move.id)].append(move)
+        bulletins = []
+        for shard, rows in shards.items():
+            for part in _parts(rows):
+                self._count += 1
+                bulletins.append((shard, Bulletin(self._name, self._count, part)))
+        for shard, bulletin in bulletins:
+            await self._bus.publish(self._bus.topology.shard_subject(shard), _encoder.encode(bulletin))
+
+
+def _parts(moves: list[Moved]) -> Iterator[list[Moved]]:
+    part: list[Moved] = []
+    size = 0
     for move in moves:
-        shards[event_shard(move.id)].append(move)
-    for shard, rows in shards.items():
-        for start in range(0, len(rows), MOVES_PER_MESSAGE_MAX):
-            payload = _encoder.encode(rows[start : start + MOVES_PER_MESSAGE_MAX])
-            await bus.publish(bus.topology.shard_subject(shard), payload)
+        # A character may take six bytes of JSON.
+        weight = 100 + 6 * len(move.said.message or "") if move.said else 0
+        if len(part) >= MOVES_PER_MESSAGE_MAX or (part and size + weight > SAID_BYTES_MAX):
+            yield part
+            part, size = [], 0
+        part.append(move)
+        size += weight
+    if part:
+        yield part
+
+
+def read_bulletin(data: bytes) -> Bulletin | None:
+    """The news of a message; None if it is none of ours."""
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        log.warning("event.discarded", error=str(error))
+        return None
 
 
 async def subscribe_moves(bus: Bus, shard: int, on_move: Callable[[Moved], None]) -> Hearing:
     """Hear the moves of one shard."""
 
     async def heard(message: Msg) -> None:
-        try:
-            moves = _moves.decode(message.data)
-        except msgspec.DecodeError as error:
-            log.warning("event.discarded", subject=message.subject, error=str(error))
-            return
-        for move in moves:
-            on_move(move)
+        bulletin = read_bulletin(message.data)
+        if bulletin is not None:
+            for move in bulletin.moves:
+                on_move(move)
 
     return await bus.subscribe(bus.topology.shard_subject(shard), heard)
 

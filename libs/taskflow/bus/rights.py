@@ -54,8 +54,13 @@ def rights(topology: Topology, role: Role) -> Rights:
 
 
 def _api(topology: Topology) -> tuple[list[str], list[str]]:
-    """Announces what was submitted, tells commands, hears what moves."""
-    return [*_announcing(topology), *_commands(topology, OPERATOR_COMMANDS)], topology.shard_subjects()
+    """Announces what was submitted, tells commands, hears what moves, and reads it again from the stream of events."""
+    return [
+        *_announcing(topology),
+        *_commands(topology, OPERATOR_COMMANDS),
+        f"$JS.API.CONSUMER.CREATE.{topology.events_stream}.*",
+        topology.next_subject(topology.events_stream, "*"),
+    ], topology.shard_subjects()
 
 
 def _worker(topology: Topology) -> tuple[list[str], list[str]]:

@@ -126,14 +126,34 @@ class Claimed(Struct, gc=False):
     begun_at: float = 0.0
     """When its worker began, by its own clock (`time.monotonic`)."""
     target: str | None = None
-    """`Target` as JSON: it is not run by a handler here, but pushed. Then its owner is told, too."""
+    """`Target` as JSON: it is not run by a handler here, but pushed."""
     owner_id: str = LOCAL_OWNER
     told_events: int | None = None
     """Of which of its events a webhook delivery is written."""
 
+    @property
+    def owner(self) -> str | None:
+        """Whose it is, as news tell it: None for the built-in one."""
+        return told_owner(self.owner_id)
+
+
+def told_owner(owner_id: str) -> str | None:
+    """Whose a task is, as news tell it."""
+    return None if owner_id == LOCAL_OWNER else owner_id
+
+
+class Said(Struct, frozen=True, array_like=True, gc=False):
+    """What a handler said: a log line (`level`), or how far it is (`fraction`). `number` is its execution's."""
+
+    event: Literal["log", "progress"]
+    number: int
+    level: str | None
+    message: str | None
+    fraction: float | None
+
 
 class Moved(Struct, frozen=True, array_like=True, gc=False):
-    """One move that was made: what live views and waiters are told, on the bus as an array."""
+    """One move that was made, or what was `said`: what live views and waiters are told, on the bus as an array."""
 
     id: str
     seq: int
@@ -142,6 +162,9 @@ class Moved(Struct, frozen=True, array_like=True, gc=False):
     type: str
     queue: str
     lane: int = Lane.NORMAL
+    owner: str | None = None
+    """None: the built-in one."""
+    said: Said | None = None
 
 
 class Task(Struct):

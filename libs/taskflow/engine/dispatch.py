@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from taskflow.bus.announce import publish_control, publish_moves
+from taskflow.bus.announce import Announcer, publish_control
 from taskflow.bus.connect import Bus
 from taskflow.bus.publisher import Doorbell, LeastSlots, publish_notice, ring
 from taskflow.domain.dead_letter import Notice
@@ -37,6 +37,7 @@ class Dispatcher:
 
     def __init__(self, bus: Bus, least_slots: LeastSlots = lambda _: 0) -> None:
         self._bus = bus
+        self._announcer = Announcer(bus)
         self._least_slots = least_slots
         self._doorbells: Batcher[Doorbell, None] = Batcher(
             self._ring,
@@ -76,7 +77,8 @@ class Dispatcher:
 
     def tell(self, moves: Sequence[Moved]) -> None:
         """Tell those who watch."""
-        self._put(self._news, moves)
+        if not self._put(self._news, moves):
+            self._announcer.skip()
 
     def deliver(self) -> None:
         """Tell the notifier, a moment later for all that is written meanwhile, that there are webhooks to deliver."""
@@ -89,12 +91,15 @@ class Dispatcher:
         with contextlib.suppress(Unavailable):  # it looks every few seconds anyhow
             await publish_control(self._bus, "webhook", {})
 
-    def _put(self, batcher: Batcher[Item, None], items: Sequence[Item]) -> None:
+    def _put(self, batcher: Batcher[Item, None], items: Sequence[Item]) -> bool:
+        """Whether there is room for them."""
         try:
             if items:
                 batcher.add(items)
         except Full:
             self._complain("too much waits to be sent")
+            return False
+        return True
 
     async def _ring(self, doorbells: list[Doorbell]) -> Sequence[None]:
         try:
@@ -113,7 +118,7 @@ class Dispatcher:
         return [None] * len(notices)
 
     async def _publish_moves(self, moves: list[Moved]) -> Sequence[None]:
-        await publish_moves(self._bus, moves)
+        await self._announcer.publish(moves)
         return [None] * len(moves)
 
     def _complain(self, what: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, Self
 
-from taskflow.domain.task import Claimed, Moved
+from taskflow.domain.task import Claimed, Moved, Said
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.kit.batcher import Batcher, Full
 from taskflow.kit.clock import now
@@ -18,6 +18,13 @@ from taskflow.store.history import Line
 
 LINES_PER_EXECUTION_MAX = 10_000
 LINES_WAITING_MAX = 50_000
+TOLD_CHARACTERS_MAX = 1_000
+"""What news tell of a line; its task's history has the whole of it."""
+
+
+class _Kept(NamedTuple):
+    task: Claimed
+    line: Line
 
 
 class LineKeeper:
@@ -26,12 +33,12 @@ class LineKeeper:
     def __init__(self, connection: Connection, dispatcher: Dispatcher) -> None:
         self._connection = connection
         self._dispatcher = dispatcher
-        self._batcher: Batcher[Line, None] = Batcher(
+        self._batcher: Batcher[_Kept, None] = Batcher(
             self._write,
             verdict=verdict,
             items_max=1_000,
             pending_max=LINES_WAITING_MAX,
-            size=lambda line: 100 + len(line.text or ""),
+            size=lambda kept: 100 + len(kept.line.text or ""),
         )
         self._counts: dict[str, int] = {}
         self._newest: dict[str, asyncio.Future[None]] = {}
@@ -56,7 +63,7 @@ class LineKeeper:
         log_level = (level or "info") if kind == "log" else None
         line = Line(task.id, task.number, task.worker_id, now(), log_level, text, fraction)
         with contextlib.suppress(Full):  # PostgreSQL is away: the task matters more than its log
-            self._newest[task.id] = self._batcher.put(line)
+            self._newest[task.id] = self._batcher.put(_Kept(task, line))
 
     def pending(self, task: Claimed) -> bool:
         """Whether this attempt has said anything: then `flushed` is to be awaited."""
@@ -69,14 +76,38 @@ class LineKeeper:
         if newest is not None:
             await asyncio.wait([newest])
 
-    async def _write(self, lines: list[Line]) -> Sequence[None]:
+    async def _write(self, lines: list[_Kept]) -> Sequence[None]:
         kept = _latest_progress_only(lines)
-        taken = await self._connection.run(lambda conn: history.append_lines(conn, kept))
-        self._dispatcher.tell([Moved(task_id, 0, 0, "", "", "") for task_id in taken])
+        rows = [line for _, line in kept]
+        taken = await self._connection.run(lambda conn: history.append_lines(conn, rows))
+        self._dispatcher.tell(list(_news(kept, taken)))
         return [None] * len(lines)
 
 
-def _latest_progress_only(lines: list[Line]) -> list[Line]:
+def _latest_progress_only(lines: list[_Kept]) -> list[_Kept]:
     """Of progress that came faster than it can be stored only the newest of each task is kept."""
-    newest = {line.task_id: id(line) for line in lines if line.level is None}
-    return [line for line in lines if line.level is not None or newest[line.task_id] == id(line)]
+    newest = {line.task_id: id(line) for _, line in lines if line.level is None}
+    return [kept for kept in lines if kept.line.level is not None or newest[kept.task.id] == id(kept.line)]
+
+
+def _news(kept: list[_Kept], taken: Mapping[tuple[str, int], int]) -> Iterator[Moved]:
+    """What was said and stored, with its number in its task's history."""
+    seqs = dict(taken)
+    for task, line in kept:
+        place = (task.id, task.number)
+        if place in seqs:
+            seqs[place] += 1
+            message = line.text and line.text[:TOLD_CHARACTERS_MAX]
+            event: Literal["log", "progress"] = "progress" if line.level is None else "log"
+            said = Said(event, line.number, line.level, message, line.fraction)
+            yield Moved(
+                task.id,
+                seqs[place],
+                task.version,
+                "running",
+                task.type,
+                task.queue,
+                task.lane,
+                task.owner,
+                said,
+            )

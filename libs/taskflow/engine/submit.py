@@ -278,7 +278,7 @@ class Submitter:
             ]
         )
         self._dispatcher.tell(
-            [Moved(row.id, 1, 1, row.status, row.type, row.queue, row.lane) for row in inserted]
+            [Moved(row.id, 1, 1, row.status, row.type, row.queue, row.lane, row.owner) for row in inserted]
         )
 
 

@@ -61,13 +61,13 @@ WITH before AS (
     SELECT count(*), queue, type, owner_id, origin, 'cancelled' FROM moved GROUP BY queue, type, owner_id, origin
 )
 SELECT id, seq, version, status, type, queue, lane, origin, worker_id, NULL::timestamptz AS rung_at, life,
-       told IS NOT NULL AS is_told
+       told IS NOT NULL AS is_told, {wire.OWNER}
 FROM moved"""
 
 # $2 who commands  $3 why  $4 operation id  $5 payload or null
 # Of `scheduled` and `retrying`: due now, same life. Of `failed`, `cancelled`, `expired`: the next life, which clears what
 # the old one left; its pending dead letter is marked replayed.
-_QUEUE_AGAIN = """, moved AS (
+_QUEUE_AGAIN = f""", moved AS (
     UPDATE tasks t
     SET status = 'queued', version = t.version + 1, seq = t.seq + 1, due_at = NULL, run_at = NULL,
         queued_at = clock_timestamp(), rung_at = clock_timestamp(),
@@ -100,7 +100,9 @@ _QUEUE_AGAIN = """, moved AS (
     INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
     SELECT count(*), queue, type, owner_id, origin, 'queued' FROM moved GROUP BY queue, type, owner_id, origin
 )
-SELECT id, seq, version, status, type, queue, lane, origin, worker_id, rung_at, life, false AS is_told FROM moved"""
+SELECT id, seq, version, status, type, queue, lane, origin, worker_id, rung_at, life, false AS is_told,
+       {wire.OWNER}
+FROM moved"""
 
 # $1 task id uuid[] (sorted)  $6 version integer[], or null: any  $7 owner id, or null: anybody's
 RETRY_TASKS = f"""-- store.commands.retry_tasks

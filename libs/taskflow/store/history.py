@@ -58,11 +58,15 @@ WITH given AS (
     SELECT id, at, seq, 'progress', json_build_object('fraction', fraction, 'message', text)
     FROM numbered WHERE level IS NULL
 )
-SELECT id FROM held"""
+SELECT id, number, base FROM held"""
 
 
-async def append_lines(conn: Conn, lines: Sequence[Line]) -> set[str]:
-    """Add lines to the history of running tasks. Returns the ids of the tasks that took them."""
+async def append_lines(conn: Conn, lines: Sequence[Line]) -> dict[tuple[str, int], int]:
+    """Add lines to the history of running tasks.
+
+    Returns, by (task id, number of the attempt), after which number of the history those of an attempt stand, in the
+    order given; of an attempt that is missing none was taken.
+    """
     ordered = sorted(lines, key=lambda line: line.task_id)
     rows = await conn.fetch(
         APPEND_LINES,
@@ -74,7 +78,7 @@ async def append_lines(conn: Conn, lines: Sequence[Line]) -> set[str]:
         [line.text for line in ordered],
         [line.fraction for line in ordered],
     )
-    return {str(row["id"]) for row in rows}
+    return {(str(row["id"]), row["number"]): row["base"] for row in rows}
 
 
 # $1 task id

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from taskflow.domain.callback import shown_callback, shown_target
 from taskflow.domain.retry import RetryPolicy
-from taskflow.domain.task import LANE_NAMES, NewTask, Task
+from taskflow.domain.task import LANE_NAMES, NewTask, Task, told_owner
 from taskflow.kit.clock import rfc3339
 from taskflow.store.connect import Conn, one_row
 from taskflow.store.wire import time_text, to_json, uuids
@@ -28,6 +28,7 @@ class Inserted(NamedTuple):
     rung_at: datetime | None
     created_at: datetime
     run_at: datetime | None
+    owner: str | None = None
 
 
 # $1 ids (sorted)  $2 type  $3 queue  $4 lane  $5 payload  $6 name  $7 tags (JSON arrays)  $8 metadata  $9 run_at
@@ -138,7 +139,8 @@ async def _insert_alike(conn: Conn, rows: Sequence[NewTask]) -> list[Inserted]:
     )
     _, status, rung_at, created_at, run_at, new = made
     ids = [row.id for row in rows] if new is None else sorted(map(str, new))
-    return [Inserted(i, status, t.lane, t.queue, t.type, rung_at, created_at, run_at) for i in ids]
+    owner = told_owner(t.owner_id)
+    return [Inserted(i, status, t.lane, t.queue, t.type, rung_at, created_at, run_at, owner) for i in ids]
 
 
 def _told(task: NewTask) -> tuple[int | None, str | None, str | None]:
@@ -177,7 +179,9 @@ async def _insert_various(conn: Conn, rows: Sequence[NewTask]) -> list[Inserted]
         [t.trace for t in rows],
         *map(list, zip(*map(_told, rows), strict=True)),
     )
-    return [Inserted(str(row["id"]), *tuple(row)[1:]) for row in records]
+    owners = {t.id: told_owner(t.owner_id) for t in rows}
+    made = [Inserted(str(row["id"]), *tuple(row)[1:]) for row in records]
+    return [one._replace(owner=owners[one.id]) for one in made]
 
 
 def as_submitted(task: NewTask, row: Inserted) -> Task:

@@ -42,8 +42,7 @@ WITH me AS MATERIALIZED (
     SELECT count(*), queue, type, owner_id, 'queued', 'running' FROM moved GROUP BY queue, type, owner_id
 )
 SELECT id, version, number, life, attempt, max_attempts, losses, snoozes, type, queue, lane, payload, timeout_seconds,
-       retry, started_at, tags, metadata, seq, waited_seconds, trace, told_events, target,
-       CASE WHEN target IS NOT NULL THEN owner_id END AS pushed_for
+       retry, started_at, tags, metadata, seq, waited_seconds, trace, told_events, target, {wire.OWNER}
 FROM moved"""
 
 # $1 worker id  $2 task id uuid[]
@@ -79,13 +78,13 @@ async def claim_tasks(
     won, moved = [], []
     for row in await conn.fetch(CLAIM_TASKS, worker_id, uuids(ids), types, "queued", paused):
         task = wire.claimed(row, worker_id)
-        seq, task.waited_seconds, task.trace, task.told_events, task.target, owner_id = row[
-            wire.CLAIM_COLUMNS :
-        ]
-        if task.target is not None:
-            task.owner_id = str(owner_id)
+        seq, task.waited_seconds, task.trace, task.told_events, task.target, owner = row[wire.CLAIM_COLUMNS :]
+        if owner is not None:
+            task.owner_id = str(owner)
         won.append(task)
-        moved.append(Moved(task.id, seq, task.version, "running", task.type, task.queue, task.lane))
+        moved.append(
+            Moved(task.id, seq, task.version, "running", task.type, task.queue, task.lane, task.owner)
+        )
     return won, moved
 
 
@@ -174,7 +173,8 @@ WITH given AS (
     INSERT INTO stat_deltas (n, queue, type, owner_id, origin, target)
     SELECT count(*), queue, type, owner_id, 'running', status FROM moved GROUP BY queue, type, owner_id, status
 )
-SELECT id, seq, version, status, type, queue, lane, letter_id, CASE WHEN status = 'queued' THEN rung_at END AS rung_at
+SELECT id, seq, version, status, type, queue, lane, letter_id, CASE WHEN status = 'queued' THEN rung_at END AS rung_at,
+       {wire.OWNER}
 FROM moved"""
 
 
@@ -245,7 +245,7 @@ async def _record_successes(conn: Conn, rows: Sequence[Record]) -> dict[str, Rec
     recorded = {}
     for row_id, seq, version in moved:
         task = tasks[str(row_id)]
-        move = Moved(task.id, seq, version, "completed", task.type, task.queue, task.lane)
+        move = Moved(task.id, seq, version, "completed", task.type, task.queue, task.lane, task.owner)
         recorded[task.id] = Recorded(move, None, None)
     return recorded
 

@@ -83,7 +83,7 @@ WITH late AS MATERIALIZED (
     SELECT count(*), queue, type, owner_id, origin, status FROM moved GROUP BY queue, type, owner_id, origin, status
 )
 SELECT id, seq, version, status, type, queue, lane, CASE WHEN status = 'queued' THEN rung_at END AS rung_at,
-       told IS NOT NULL AS is_told
+       told IS NOT NULL AS is_told, {wire.OWNER}
 FROM moved"""
 
 

@@ -51,6 +51,8 @@ def json_value(text: str | None) -> Any:
 
 
 CLAIM_COLUMNS = 17
+OWNER = "CASE WHEN owner_id <> '00000000-0000-0000-0000-000000000000' THEN owner_id END AS owner"
+"""Whose it is, of a row of tasks; nothing for the built-in one, whom nearly all rows of most systems have."""
 
 
 def uuids(ids: Sequence[str]) -> str:
@@ -74,10 +76,12 @@ def claimed(row: Row, worker_id: str) -> Claimed:
 
 
 def moved(row: Row) -> Moved:
-    """A move that was made."""
+    """A move that was made; `owner` is as `OWNER` gives it."""
+    owner = row["owner"]
     return Moved(
-        str(row["id"]), row["seq"], row["version"], row["status"], row["type"], row["queue"], row["lane"]
-    )
+        str(row["id"]), row["seq"], row["version"], row["status"], row["type"], row["queue"], row["lane"],
+        str(owner) if owner else None,
+    )  # fmt: skip
 
 
 def task(row: Row) -> Task:

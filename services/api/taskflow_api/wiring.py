@@ -18,6 +18,7 @@ from taskflow.engine.deliveries import Deliveries
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.endpoints import Endpoints
+from taskflow.engine.feed import Feed
 from taskflow.engine.health import Health
 from taskflow.engine.limits import Limiter
 from taskflow.engine.operations import Operations
@@ -34,6 +35,7 @@ from taskflow.engine.waiting import Waiters
 from taskflow.kit.lifecycle import Guard
 from taskflow.kit.logging import get_logger
 from taskflow.store.connect import Database
+from taskflow_api import feed_frames
 from taskflow_api.admission import Admission
 from taskflow_api.limits import LimitRules
 from taskflow_api.services import Services
@@ -75,6 +77,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             )
         )
         waiters = await enter(Waiters(database, bus, reader))
+        feed = await enter(Feed(bus, feed_frames.frame, feed_frames.mark))
         commands = Commands(database, bus, dispatcher, directory, reader)
         vault = vault_of(settings)
         signing = await _signing(stack, settings, database, vault)
@@ -82,6 +85,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             submitter=submitter,
             reader=reader,
             waiters=waiters,
+            feed=feed,
             commands=commands,
             operations=Operations(database, bus),
             health=Health(database, bus),

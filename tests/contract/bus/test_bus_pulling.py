@@ -12,7 +12,7 @@ import pytest
 from tests.contract.bus.hands import STAMP, bells, pulling
 from tests.support.waiting import wait_until
 
-from taskflow.bus.announce import publish_control, publish_moves, subscribe_control, subscribe_moves
+from taskflow.bus.announce import Announcer, publish_control, subscribe_control, subscribe_moves
 from taskflow.bus.connect import Bus
 from taskflow.bus.publisher import publish_notice, ring
 from taskflow.bus.streams import ensure_streams, read_watermark
@@ -209,11 +209,12 @@ async def test_moves_are_heard_by_shard_in_order(bus: Bus) -> None:
     await subscribe_moves(bus, event_shard(task_id), heard.append)
     moves = [Moved(task_id, seq, seq, "queued", "demo", "default") for seq in range(1, 1_201)]
     other = next(i for i in iter(new_id, "") if event_shard(i) != event_shard(task_id))
-    await publish_moves(bus, [*moves[:700], Moved(other, 1, 1, "queued", "demo", "default"), *moves[700:]])
+    announcer = Announcer(bus)
+    await announcer.publish([*moves[:700], Moved(other, 1, 1, "queued", "demo", "default"), *moves[700:]])
     await wait_until(lambda: len(heard) >= 1_200, "all moves were heard")
     assert heard == moves
     await bus.publish(bus.topology.shard_subject(event_shard(task_id)), b"not json")
-    await publish_moves(bus, moves[:1])
+    await announcer.publish(moves[:1])
     await wait_until(lambda: len(heard) == 1_201, "what cannot be read harms nobody")
 
 

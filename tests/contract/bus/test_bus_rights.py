@@ -60,7 +60,7 @@ NAMED: dict[str, dict[str, tuple[set[Role], set[Role]]]] = {
         "$JS.API.CONSUMER.MSG.NEXT.TASKFLOW.taskflow-worker-low-mail": ({W}, NOBODY),
         "$JS.API.CONSUMER.MSG.NEXT.TASKFLOW_DLQ.taskflow-worker-dlq": ({D}, NOBODY),
         "$JS.API.CONSUMER.MSG.NEXT.TASKFLOW_DLQ.another": (NOBODY, NOBODY),
-        "$JS.API.CONSUMER.MSG.NEXT.TASKFLOW_EVENTS.another": (NOBODY, NOBODY),
+        "$JS.API.CONSUMER.MSG.NEXT.TASKFLOW_EVENTS.feed-1": ({A}, NOBODY),
     },
     "ack_subjects": {
         "$JS.ACK.TASKFLOW.taskflow-worker-low-mail.1.1.1.1.0": ({W}, NOBODY),
@@ -80,6 +80,7 @@ CALLED: dict[str, dict[str, set[Role]]] = {
         "$JS.API.CONSUMER.CREATE.TASKFLOW.taskflow-worker-low-default.tasks.low": {W},
         "$JS.API.CONSUMER.CREATE.TASKFLOW.spy": NOBODY,
         "$JS.API.CONSUMER.DURABLE.CREATE.TASKFLOW.spy": NOBODY,
+        "$JS.API.CONSUMER.CREATE.TASKFLOW_EVENTS.feed-1": {A},
         "$JS.API.CONSUMER.CREATE.TASKFLOW_EVENTS.spy.events.>": NOBODY,
         "$JS.API.CONSUMER.CREATE.TASKFLOW_DLQ.taskflow-worker-dlq.tasks.dlq": {D},
     },
