@@ -24,6 +24,7 @@ from taskflow.engine.limits import Limiter
 from taskflow.engine.operations import Operations
 from taskflow.engine.passwords import Passwords
 from taskflow.engine.read import Reader
+from taskflow.engine.series import SeriesReader
 from taskflow.engine.settings import TaskDefaults
 from taskflow.engine.sign_in import SignIn, SignInRules
 from taskflow.engine.signing import SigningSecrets
@@ -78,6 +79,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         yield Services(
             submitter=submitter,
             reader=reader,
+            series=SeriesReader(database),
             waiters=waiters,
             feed=feed,
             commands=commands,

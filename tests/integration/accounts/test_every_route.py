@@ -58,6 +58,7 @@ TABLE: dict[str, tuple[str, str | None]] = {
     "listWorkers": (ADMIN, "admin"),
     "drainWorker": (ADMIN, "admin"),
     "listTypes": (SHARED, "read"),
+    "readSeries": (ADMIN, "admin"),
     "pauseType": (ADMIN, "admin"),
     "resumeType": (ADMIN, "admin"),
     "listTaskWebhookDeliveries": (OWN, "read"),
