@@ -33,6 +33,7 @@ TABLE: dict[str, tuple[str, str | None]] = {
     "listLogs": (OWN, "read"),
     "readEvents": (OWN, "read"),
     "explainTask": (OWN, "read"),
+    "followEvents": (SELF, "read"),
     "cancelTask": (OWN, "operate"),
     "retryTask": (OWN, "operate"),
     "listDeadLetters": (LIST, "read"),
