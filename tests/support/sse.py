@@ -1,0 +1,199 @@
+"""Readers of server-sent events: the format as browsers read it, one connection, and a reader that comes back.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+RETRY_MS = 1_000
+_HEAD_SECONDS = 60
+_LAST = frozenset({"end"})
+
+
+class Event(NamedTuple):
+    """One event; `id` is the last that was told, by this event or one before it."""
+
+    event: str
+    id: str
+    data: str
+
+    @property
+    def json(self) -> Any:
+        """What the data say."""
+        return json.loads(self.data)
+
+
+class Parser:
+    """Makes events of bytes, however they are cut. An event without data is none, as in browsers."""
+
+    def __init__(self) -> None:
+        self.last_id = ""
+        self.retry_ms: int | None = None
+        self.comments = 0
+        self._rest = b""
+        self._event = ""
+        self._data: list[str] = []
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that are whole by now."""
+        *lines, self._rest = (self._rest + data).replace(b"\r\n", b"\n").split(b"\n")
+        return [event for line in lines if (event := self._take(line.decode())) is not None]
+
+    def _take(self, line: str) -> Event | None:
+        if not line:
+            return self._dispatch()
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        match name:
+            case "":
+                self.comments += 1
+            case "event":
+                self._event = value
+            case "data":
+                self._data.append(value)
+            case "id" if "\0" not in value:
+                self.last_id = value
+            case "retry" if value.isdecimal():
+                self.retry_ms = int(value)
+        return None
+
+    def _dispatch(self) -> Event | None:
+        event, data = self._event or "message", self._data
+        self._event, self._data = "", []
+        return Event(event, self.last_id, "\n".join(data)) if data else None
+
+
+class Stream:
+    """An open connection: the answer's status and headers, and its events until the server ends it."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, status: int, headers: Mapping[str, str], last_id: str
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.parser = Parser()
+        self.parser.last_id = last_id
+        self._reader = reader
+        self._chunked = headers.get("transfer-encoding", "").lower() == "chunked"
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. A connection that breaks raises `ConnectionError`; an orderly end does not."""
+        if not self._chunked:
+            yield await self._reader.readexactly(int(self.headers.get("content-length", 0)))
+            return
+        try:
+            while size := int(await self._reader.readline() or b"broken", 16):
+                yield (await self._reader.readexactly(size + 2))[:-2]
+        except (ValueError, asyncio.IncompleteReadError):
+            raise ConnectionResetError("the stream broke off") from None
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        async for data in self.chunks():
+            for event in self.parser.feed(data):
+                yield event
+
+    async def body(self) -> bytes:
+        """All of it, for answers that are no streams."""
+        return b"".join([data async for data in self.chunks()])
+
+
+@asynccontextmanager
+async def open_stream(url: str, *, last_event_id: str = "", **headers: str) -> AsyncIterator[Stream]:
+    """GET it as an event stream. More headers by name, `_` for `-`."""
+    place = urlsplit(url)
+    asked = {"host": place.netloc, "accept": "text/event-stream", "cache-control": "no-store"}
+    if last_event_id:
+        asked["last-event-id"] = last_event_id
+    asked |= {name.replace("_", "-"): value for name, value in headers.items()}
+    path = (place.path or "/") + (f"?{place.query}" if place.query else "")
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    try:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in asked.items())
+        writer.write(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+        yield Stream(reader, *await asyncio.wait_for(_head(reader), _HEAD_SECONDS), last_event_id)
+    finally:
+        writer.transport.abort()
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    except asyncio.IncompleteReadError:
+        raise ConnectionResetError("no answer came") from None
+    first, *lines = head.strip().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return int(first.split()[1]), headers
+
+
+class Connected(NamedTuple):
+    """When a reader's stream was opened, and after which id; times are `time.time()`."""
+
+    at: float
+    url: str
+    after: str
+
+
+class Source:
+    """A reader that comes back with `Last-Event-ID` whenever its stream breaks, as a browser's EventSource does.
+
+    `url` gives where to go each time. It is over after an event of `last` or an answer 204. `heard` is told each event;
+    `events` keeps them with the time at which they came.
+    """
+
+    def __init__(
+        self,
+        url: Callable[[], str],
+        *,
+        last: frozenset[str] = _LAST,
+        heard: Callable[[Event], None] = lambda _: None,
+        last_event_id: str = "",
+        retry_seconds: float | None = None,
+        **headers: str,
+    ) -> None:
+        self._url = url
+        self._last = last
+        self._heard = heard
+        self._retry_seconds = retry_seconds
+        self._headers = headers
+        self.last_id = last_event_id
+        self.events: list[tuple[float, Event]] = []
+        self.connected: list[Connected] = []
+        self.refused: list[int] = []
+        """Answers that were no streams: 503 for now."""
+        self.is_over = False
+
+    async def run(self) -> Self:
+        """Follow until it is over."""
+        while True:
+            retry_ms = RETRY_MS
+            with suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
+                url = self._url()
+                async with open_stream(url, last_event_id=self.last_id, **self._headers) as stream:
+                    await self._follow(stream, url)
+                    retry_ms = stream.parser.retry_ms or RETRY_MS
+            if self.is_over:
+                return self
+            await asyncio.sleep(retry_ms / 1000 if self._retry_seconds is None else self._retry_seconds)
+
+    async def _follow(self, stream: Stream, url: str) -> None:
+        if stream.status != 200:
+            assert stream.status in {204, 503}, (stream.status, await stream.body())
+            self.refused.append(stream.status)
+            self.is_over = stream.status == 204
+            return
+        self.connected.append(Connected(time.time(), url, self.last_id))
+        async for event in stream:
+            self.last_id = event.id
+            self.events.append((time.time(), event))
+            self._heard(event)
+            if event.event in self._last:
+                self.is_over = True
+                return
