@@ -112,13 +112,15 @@ class Reader:
                 return None
             return await history.read_logs(conn, task_id, after=after, limit=limit)
 
-    async def events(self, task_id: str, after: int, owner: str | None = None) -> list[TaskEvent] | None:
-        """What happened after number `after`, in order without a gap, a page at most; None as above."""
+    async def events(
+        self, task_id: str, after: int, owner: str | None = None, limit: int = EVENTS_PAGE
+    ) -> list[TaskEvent] | None:
+        """What happened after number `after`, in order without a gap; if not all of it, `limit` at least. None as above."""
         async with (
             self._database.connection() as conn,
             conn.transaction(isolation="repeatable_read", readonly=True),
         ):
-            timeline = await history.read_timeline(conn, task_id, after=after, limit=EVENTS_PAGE, owner=owner)
+            timeline = await history.read_timeline(conn, task_id, after=after, limit=limit, owner=owner)
         return None if timeline is None else timeline.events(after)
 
     async def explain(self, task_id: str, owner: str | None = None) -> Explanation | None:

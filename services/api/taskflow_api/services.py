@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from taskflow.engine.read import Reader
     from taskflow.engine.sign_in import SignIn
     from taskflow.engine.signing import SigningSecrets
+    from taskflow.engine.stream_tickets import StreamTickets
     from taskflow.engine.submit import Submitter
     from taskflow.engine.users import Users
     from taskflow.engine.waiting import Waiters
@@ -42,3 +43,4 @@ class Services(Struct, frozen=True):
     endpoints: Endpoints
     deliveries: Deliveries
     signing_secrets: SigningSecrets | None
+    stream_tickets: StreamTickets

@@ -26,6 +26,7 @@ from taskflow.engine.read import Reader
 from taskflow.engine.settings import TaskDefaults
 from taskflow.engine.sign_in import SignIn, SignInRules
 from taskflow.engine.signing import SigningSecrets
+from taskflow.engine.stream_tickets import StreamTickets
 from taskflow.engine.submit import Submitter
 from taskflow.engine.tokens import Tokens
 from taskflow.engine.users import Users
@@ -78,6 +79,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         commands = Commands(database, bus, dispatcher, directory, reader)
         vault = vault_of(settings)
         signing = await _signing(stack, settings, database, vault)
+        tickets = StreamTickets(database)
         yield Services(
             submitter=submitter,
             reader=reader,
@@ -86,7 +88,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             operations=Operations(database, bus),
             health=Health(database, bus),
             credentials=signing.credentials,
-            admission=_admission(settings, signing.credentials, await enter(Limiter(database))),
+            admission=_admission(settings, signing.credentials, tickets, await enter(Limiter(database))),
             users=Users(database, signing.credentials),
             api_keys=ApiKeys(database, signing.credentials),
             accounts=signing.accounts,
@@ -94,6 +96,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             endpoints=Endpoints(settings.egress(), vault),
             deliveries=Deliveries(database, bus),
             signing_secrets=SigningSecrets(database, vault) if vault is not None else None,
+            stream_tickets=tickets,
         )
 
 
@@ -141,7 +144,9 @@ async def _first_admin(database: Database, passwords: Passwords, username: str, 
             return
 
 
-def _admission(settings: Settings, credentials: Credentials, limiter: Limiter) -> Admission:
+def _admission(
+    settings: Settings, credentials: Credentials, tickets: StreamTickets, limiter: Limiter
+) -> Admission:
     limits = LimitRules(
         per_key=settings.rate_limit_per_hour,
         per_user=settings.user_rate_limit_per_hour,
@@ -149,6 +154,7 @@ def _admission(settings: Settings, credentials: Credentials, limiter: Limiter) -
     )
     return Admission(
         credentials,
+        tickets,
         limiter,
         limits,
         auth_required=settings.auth_required,
