@@ -11,7 +11,7 @@ from taskflow.domain.account import LOCAL, Caller, Scope
 from taskflow.domain.errors import Forbidden, Unauthenticated
 from taskflow.engine.credentials import Credentials, Name
 from taskflow.engine.limits import Limit, Limiter
-from taskflow.engine.stream_tickets import StreamTickets
+from taskflow.engine.stream_tickets import StreamTicket, StreamTickets
 from taskflow_api.addresses import network_of
 from taskflow_api.limits import LimitRules, headers_of, refusal_of
 
@@ -78,10 +78,10 @@ class Admission:
         self._refuse_strangers(scope)
         return LOCAL
 
-    def name_in(self, scope: HTTPScope) -> Name | None:
-        """By what the credentials of this request, which were taken, are known; None if it needed none."""
+    async def ticket(self, scope: HTTPScope) -> StreamTicket:
+        """A ticket that stands for the credentials of this request, which were taken."""
         shown = shown_in(scope)
-        return None if shown is None else self._credentials.name_of(shown)[0]
+        return await self._tickets.make(None if shown is None else self._credentials.name_of(shown)[0])
 
     async def ended(self, scope: HTTPScope) -> None:
         """Return once the credentials by which this stream was opened are good no more, or allow something else."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from taskflow.engine.read import Reader
     from taskflow.engine.sign_in import SignIn
     from taskflow.engine.signing import SigningSecrets
-    from taskflow.engine.stream_tickets import StreamTickets
     from taskflow.engine.submit import Submitter
     from taskflow.engine.users import Users
     from taskflow.engine.waiting import Waiters
@@ -43,4 +42,3 @@ class Services(Struct, frozen=True):
     endpoints: Endpoints
     deliveries: Deliveries
     signing_secrets: SigningSecrets | None
-    stream_tickets: StreamTickets

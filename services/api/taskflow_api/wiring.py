@@ -79,7 +79,6 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         commands = Commands(database, bus, dispatcher, directory, reader)
         vault = vault_of(settings)
         signing = await _signing(stack, settings, database, vault)
-        tickets = StreamTickets(database)
         yield Services(
             submitter=submitter,
             reader=reader,
@@ -88,7 +87,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             operations=Operations(database, bus),
             health=Health(database, bus),
             credentials=signing.credentials,
-            admission=_admission(settings, signing.credentials, tickets, await enter(Limiter(database))),
+            admission=_admission(settings, signing.credentials, database, await enter(Limiter(database))),
             users=Users(database, signing.credentials),
             api_keys=ApiKeys(database, signing.credentials),
             accounts=signing.accounts,
@@ -96,7 +95,6 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             endpoints=Endpoints(settings.egress(), vault),
             deliveries=Deliveries(database, bus),
             signing_secrets=SigningSecrets(database, vault) if vault is not None else None,
-            stream_tickets=tickets,
         )
 
 
@@ -145,7 +143,7 @@ async def _first_admin(database: Database, passwords: Passwords, username: str, 
 
 
 def _admission(
-    settings: Settings, credentials: Credentials, tickets: StreamTickets, limiter: Limiter
+    settings: Settings, credentials: Credentials, database: Database, limiter: Limiter
 ) -> Admission:
     limits = LimitRules(
         per_key=settings.rate_limit_per_hour,
@@ -154,7 +152,7 @@ def _admission(
     )
     return Admission(
         credentials,
-        tickets,
+        StreamTickets(database),
         limiter,
         limits,
         auth_required=settings.auth_required,

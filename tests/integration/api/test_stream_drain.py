@@ -10,7 +10,6 @@ from contextlib import ExitStack, suppress
 import asyncpg
 import httpx
 from tests.integration.api.test_tasks import TASKS, submit
-from tests.support import servers as real
 from tests.support.apis import Api, running_api
 from tests.support.waiting import wait_until
 

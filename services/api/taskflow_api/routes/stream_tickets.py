@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 async def make_ticket(call: Call) -> ASGIApp:
     """A ticket for whoever calls."""
-    name = call.services.admission.name_in(call.scope)
-    return answer(await call.services.stream_tickets.make(name), 201)
+    return answer(await call.services.admission.ticket(call.scope), 201)
 
 
 OPERATIONS = (
