@@ -15,11 +15,13 @@ from taskflow.domain.task import DEFAULT_QUEUE, LANE_NAMES, Execution, LogLine, 
 from taskflow.domain.views import DayCount, Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo, WorkerStatus
 from taskflow.engine.directory import Directory, schema_value
 from taskflow.engine.explain import explain
+from taskflow.engine.histories import Histories
 from taskflow.kit.batcher import Batcher, Full
 from taskflow.kit.clock import now, rfc3339
 from taskflow.store import catalog, dead_letters, history, stats, tasks
 from taskflow.store.connect import Database
 from taskflow.store.errors import verdict
+from taskflow.store.history import Asked
 from taskflow.store.stats import Day, Total
 from taskflow.store.tasks import Wanted
 from taskflow.store.workers import WorkerRow
@@ -45,6 +47,7 @@ class Reader:
         self._started_at = time.monotonic()
         self._stats: dict[str | None, tuple[float, Stats]] = {}
         self._counting = asyncio.Lock()
+        self._histories = Histories(database)
         self._singles: Batcher[Wanted, Task | None] = Batcher(
             self._read,
             verdict=verdict,
@@ -56,9 +59,11 @@ class Reader:
 
     async def __aenter__(self) -> Self:
         await self._singles.__aenter__()
+        await self._histories.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._histories.__aexit__(*_)
         await self._singles.__aexit__(*_)
 
     async def task(self, task_id: str, owner: str | None = None) -> Task | None:
@@ -112,14 +117,11 @@ class Reader:
                 return None
             return await history.read_logs(conn, task_id, after=after, limit=limit)
 
-    async def events(self, task_id: str, after: int, owner: str | None = None) -> list[TaskEvent] | None:
-        """What happened after number `after`, in order without a gap, a page at most; None as above."""
-        async with (
-            self._database.connection() as conn,
-            conn.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            timeline = await history.read_timeline(conn, task_id, after=after, limit=EVENTS_PAGE, owner=owner)
-        return None if timeline is None else timeline.events(after)
+    async def events(
+        self, task_id: str, after: int, owner: str | None = None, limit: int = EVENTS_PAGE
+    ) -> list[TaskEvent] | None:
+        """What happened after number `after`, in order without a gap; if not all of it, `limit` at least. None as above."""
+        return await self._histories.events(Asked(task_id, after, owner, limit))
 
     async def explain(self, task_id: str, owner: str | None = None) -> Explanation | None:
         """Why a task does not run now; None without such a task, or if it is not the owner's."""

@@ -98,7 +98,9 @@ def _wanted(operation: Operation, settings: Settings) -> Scope | None:
 def _route(operation: Operation, wanted: Scope | None, services: Services, drain: Drain) -> HTTPRouteHandler:
     async def endpoint(request: Request[Any, Any, Any]) -> ASGIApp:
         try:
-            caller = await services.admission.admit(request.scope, wanted, signs_in=operation.signs_in)
+            caller = await services.admission.admit(
+                request.scope, wanted, signs_in=operation.signs_in, takes_ticket=operation.takes_ticket
+            )
             call = Call(operation, request.scope, request.receive, services, drain, caller)
             return await operation.handle(call)
         except TaskflowError as error:

@@ -40,6 +40,8 @@ MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 BACKLOG = 2048
 DRAIN_SECONDS_MAX = 10.0
 """How long requests that are inside when the program is told to stop may take to finish."""
+FLUSH_SECONDS_MAX = 1
+"""How long their callers may then take to read what is left of the answers: a stream's `bye` may stand behind much."""
 
 
 _COMMON = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in COMMON)
@@ -200,7 +202,7 @@ def _config(app: Any) -> uvicorn.Config:
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=FLUSH_SECONDS_MAX,
     )
 
 

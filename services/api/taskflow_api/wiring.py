@@ -28,6 +28,7 @@ from taskflow.engine.series import SeriesReader
 from taskflow.engine.settings import TaskDefaults
 from taskflow.engine.sign_in import SignIn, SignInRules
 from taskflow.engine.signing import SigningSecrets
+from taskflow.engine.stream_tickets import StreamTickets
 from taskflow.engine.submit import Submitter
 from taskflow.engine.tokens import Tokens
 from taskflow.engine.users import Users
@@ -86,7 +87,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             operations=Operations(database, bus),
             health=Health(database, bus),
             credentials=signing.credentials,
-            admission=_admission(settings, signing.credentials, await enter(Limiter(database))),
+            admission=_admission(settings, signing.credentials, database, await enter(Limiter(database))),
             users=Users(database, signing.credentials),
             api_keys=ApiKeys(database, signing.credentials),
             accounts=signing.accounts,
@@ -150,7 +151,9 @@ async def _first_admin(database: Database, passwords: Passwords, username: str, 
             return
 
 
-def _admission(settings: Settings, credentials: Credentials, limiter: Limiter) -> Admission:
+def _admission(
+    settings: Settings, credentials: Credentials, database: Database, limiter: Limiter
+) -> Admission:
     limits = LimitRules(
         per_key=settings.rate_limit_per_hour,
         per_user=settings.user_rate_limit_per_hour,
@@ -158,6 +161,7 @@ def _admission(settings: Settings, credentials: Credentials, limiter: Limiter) -
     )
     return Admission(
         credentials,
+        StreamTickets(database),
         limiter,
         limits,
         auth_required=settings.auth_required,

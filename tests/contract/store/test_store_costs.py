@@ -48,6 +48,14 @@ def _asked(
         "store.moves.record_outcomes": Asked(_released(worker, held), 3_200),
         "store.tasks.read_tasks": Asked(f"{waiting}, {_many('uuid')}", 1_000),
         "store.tasks.read_statuses": Asked(waiting, 1_000),
+        "store.history.read_lives": Asked(f"{waiting}, {_many('uuid')}", 1_000),
+        "store.history.read_tries": Asked(f"{held}, {_many('bigint', '0')}", 1_000),
+        "store.history.read_lines": Asked(
+            f"{held}, {_many('bigint', '0')}, {_many('integer', '100')}", 1_000
+        ),
+        "store.history.read_marks": Asked(
+            f"{held}, {_many('bigint', '0')}, {_many('integer', '100')}", 1_000
+        ),
         "store.doorbells.read_heads": Asked("", 700),
         "store.doorbells.ring_again": Asked(f"'default', 1, now(), {ROWS}", 2_500),
         "store.doorbells.park": Asked(f"{waiting}, 'queued'", 2_300),
