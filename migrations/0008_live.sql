@@ -25,6 +25,10 @@ COMMENT ON TABLE stat_series IS 'What happened in a minute, or in a longer step;
 COMMENT ON COLUMN stat_series.waits IS 'How many starts had waited how long: counts of buckets (domain.histogram).';
 COMMENT ON COLUMN stat_series.runs IS 'How many attempts had run how long, likewise.';
 
+-- Lists of what went wrong: of a million tasks, these may be few and old. What is simply completed is not written into it.
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX tasks_ended ON tasks (status, id) WHERE status IN ('failed', 'cancelled', 'expired');
+
 CREATE TABLE stream_tickets (
     hash bytea PRIMARY KEY,
     key_hash bytea,

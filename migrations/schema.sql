@@ -627,6 +627,8 @@ CREATE INDEX stat_deltas_owned ON public.stat_deltas USING btree (owner_id) WHER
 
 CREATE INDEX tasks_due ON ONLY public.tasks USING btree (due_at) WHERE (status = ANY (ARRAY['scheduled'::text, 'retrying'::text]));
 
+CREATE INDEX tasks_ended ON ONLY public.tasks USING btree (status, id) WHERE (status = ANY (ARRAY['failed'::text, 'cancelled'::text, 'expired'::text]));
+
 CREATE INDEX tasks_expiring ON ONLY public.tasks USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (status = ANY (ARRAY['scheduled'::text, 'queued'::text, 'retrying'::text])));
 
 CREATE INDEX tasks_owned ON ONLY public.tasks USING btree (owner_id, id) WHERE (owner_id <> '00000000-0000-0000-0000-000000000000'::uuid);
