@@ -76,14 +76,14 @@ GROUP BY GROUPING SETS ((owner_id, queue, type, status), (owner_id, queue, type)
 # $1 days. Something happens in every step, to all of 20 pairs.
 _SERIES = """
 INSERT INTO stat_series (step_seconds, at, queue, type, submitted, started, completed, failed, retried, waits, runs)
-SELECT step, at, CASE WHEN k < 0 THEN '' ELSE 'queue-' || k / 4 END, CASE WHEN k < 0 THEN '' ELSE 'type-' || k % 10 END,
-       step, step, step - 2, 1, 1,
-       array_fill(0::bigint, ARRAY[8 + abs(k)]) || array_fill(step::bigint / 12, ARRAY[12]),
-       array_fill(0::bigint, ARRAY[20 + abs(k)]) || array_fill(step::bigint / 12, ARRAY[12])
+SELECT step, at, queue, type, step * n, step * n, step * n - 2, 1, 1,
+       array_fill(0, ARRAY[8 + k]) || array_fill(step * n / 12, ARRAY[12]),
+       array_fill(0, ARRAY[20 + k]) || array_fill(step * n / 12, ARRAY[12])
 FROM unnest(ARRAY[60, 300, 900, 3600, 21600, 86400]) AS steps(step),
      LATERAL (SELECT step * interval '1 second') AS w(width),
      generate_series(date_bin(width, now() - $1::integer * interval '1 day', 'epoch'), now(), width) AS at,
-     generate_series(-1, 19) AS k"""
+     (SELECT coalesce('queue-' || k / 4, ''), coalesce('type-' || k % 10, ''), count(*)::integer, min(k)
+      FROM generate_series(0, 19) AS k GROUP BY CUBE ('queue-' || k / 4, 'type-' || k % 10)) AS kinds(queue, type, n, k)"""
 
 
 class Question(NamedTuple):
