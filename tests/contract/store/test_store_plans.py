@@ -100,6 +100,13 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.tasks.read_statuses": PKEY,
     "store.tasks.list_tasks": PKEY,
     "store.tasks.list_own_tasks": OWNED,
+    "store.tasks.list_by_status": {
+        *PKEY,
+        QUEUED,
+        RUNNING,
+        Scan("tasks", "tasks_due"),
+        Scan("tasks", "tasks_ended"),
+    },
     "store.operations.take_own_tasks": OWNED,
     "store.operations.preview_own_tasks": OWNED,
     "store.audit.scan_tasks": {*PKEY, TRIES},
@@ -133,6 +140,7 @@ ARGUMENTS = {
     "store.tending.prune_tasks": f"1, 1, {LAST}",
     "store.tasks.list_tasks": f"{ANYBODYS}, 100, false, false",
     "store.tasks.list_own_tasks": f"{SOMEBODYS}, 100, false, false",
+    "store.tasks.list_by_status": f"{ANYBODYS}, 100, false, false",
     "store.operations.take_tasks": f"{ANYBODYS}, 100, {SOME}, true",
     "store.operations.take_own_tasks": f"{SOMEBODYS}, 100, {SOME}, true",
     "store.operations.preview_tasks": f"{ANYBODYS}, 100, 10",
@@ -235,20 +243,16 @@ def test_a_page_of_a_scan_reads_no_more_than_a_page(survey: Survey, stage: str) 
 
 
 FIGURES = {
-    **{
-        f"store.stats.{name}": set()
-        for name in (
-            "fold",
-            "read_totals",
-            "read_totals_of",
-            "read_days",
-            "read_days_of",
-            "read_owned",
-            "count_waiting",
-        )
-    },
-    "store.series.read_sums": {"stat_series_pkey"},
-    "store.series.read_parts": {"stat_series_pkey"},
+    "store.stats.fold": set(),
+    "store.stats.read_totals": set(),
+    "store.stats.read_totals_of": set(),
+    "store.stats.read_days": set(),
+    "store.stats.read_days_of": set(),
+    "store.stats.read_owned": set(),
+    "store.stats.count_statuses": set(),
+    "store.stats.count_folded": {"owner_totals_pkey"},
+    "store.stats.count_waiting": {"owner_totals_pkey"},
+    "store.series.read_figures": {"stat_series_pkey"},
     "store.series.rank_names": {"stat_series_pkey"},
     "store.series.started_lately": {"stat_series_pkey"},
     "store.series.prune_series": {"stat_series_pkey"},
