@@ -2,8 +2,9 @@
 
 SET LOCAL lock_timeout = '3s';
 
--- Rates and times by the minute and by the hour, folded from deltas as the totals are. Rows with an empty queue and type are
--- the sums over all.
+-- Rates and times by the minute, and by each longer step that is offered, so that a reader never adds up more rows than it
+-- shows points: counts are folded from deltas as the totals are, times come from the workers. Rows with an empty queue and
+-- type are the sums over all.
 CREATE TABLE stat_series (
     step_seconds integer NOT NULL,
     at timestamptz NOT NULL,
@@ -17,10 +18,10 @@ CREATE TABLE stat_series (
     waits bigint[] NOT NULL DEFAULT '{}',
     runs bigint[] NOT NULL DEFAULT '{}',
     CONSTRAINT stat_series_pkey PRIMARY KEY (step_seconds, at, queue, type),
-    CONSTRAINT stat_series_step CHECK (step_seconds IN (60, 3600))
+    CONSTRAINT stat_series_step CHECK (step_seconds IN (60, 300, 900, 3600, 21600, 86400))
 );
 
-COMMENT ON TABLE stat_series IS 'What happened in a minute or an hour; an empty queue and type: over all of them.';
+COMMENT ON TABLE stat_series IS 'What happened in a minute, or in a longer step; an empty queue and type: over all of them.';
 COMMENT ON COLUMN stat_series.waits IS 'How many starts had waited how long: counts of buckets (domain.histogram).';
 COMMENT ON COLUMN stat_series.runs IS 'How many attempts had run how long, likewise.';
 

@@ -20,6 +20,7 @@ from taskflow.engine.heaps import Entry
 from taskflow.engine.intake import Intake
 from taskflow.engine.meters import BatchMeter, measure_waits
 from taskflow.engine.slots import Identity, Slots
+from taskflow.engine.timings import Timings
 from taskflow.kit.logging import get_logger
 from taskflow.store import doorbells, moves, workers
 from taskflow.store.connect import Line
@@ -49,6 +50,7 @@ class Claimer:
         slots: Slots,
         dispatcher: Dispatcher,
         executor: Executor,
+        timings: Timings,
         *,
         types: Callable[[], list[str]],
         paused_types: Callable[[], set[str]],
@@ -59,6 +61,7 @@ class Claimer:
         self._slots = slots
         self._dispatcher = dispatcher
         self._executor = executor
+        self._timings = timings
         self._types = types
         self._paused_types = paused_types
         self._woken = asyncio.Event()
@@ -113,6 +116,7 @@ class Claimer:
             )
             self._meter(len(ids), time.monotonic() - began)
             measure_waits(won)
+            self._timings.waited(won)
             for task in won:
                 self._executor.start(task)
             self._dispatcher.tell(moved)

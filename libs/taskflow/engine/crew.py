@@ -27,6 +27,7 @@ from taskflow.engine.meters import BUSY, FETCHING, SLOTS
 from taskflow.engine.reconcile import Reconciler
 from taskflow.engine.record import Recorder
 from taskflow.engine.slots import Identity, Slots
+from taskflow.engine.timings import FLUSH_SECONDS, Timings
 from taskflow.engine.watchdog import Watchdog
 from taskflow.handlers.runner import Runner
 from taskflow.kit.lifecycle import Guard
@@ -53,6 +54,7 @@ class Parts(Struct, frozen=True):
     slots: Slots
     identity: Identity
     claim_line: Line
+    timings: Timings
 
 
 class Limits(Struct, frozen=True):
@@ -76,6 +78,7 @@ class Crew:
         self._slots = parts.slots
         self._identity = parts.identity
         self._claim_line = parts.claim_line
+        self._timings = parts.timings
         self._queues = sorted(set(queues))
         self._stack = AsyncExitStack()
         self._beats: asyncio.Queue[tuple[dict[tuple[str, int], Claimed], Beat]] = asyncio.Queue()
@@ -83,7 +86,7 @@ class Crew:
         self._stopping = False
         self._subscribed = False
         self._executor = Executor(
-            parts.runner, parts.recorder, parts.lines, parts.slots, on_free=self._slot_freed
+            parts.runner, parts.recorder, parts.lines, parts.slots, parts.timings, on_free=self._slot_freed
         )
         self._claimer = self._made_claimer()
         self._intake = Intake(
@@ -106,6 +109,7 @@ class Crew:
             self._slots,
             self._dispatcher,
             self._executor,
+            self._timings,
             types=self._startable,
             paused_types=lambda: self._reconciler.paused_types,
         )
@@ -174,6 +178,8 @@ class Crew:
         guard.spawn(_failure(self._executor.failed), "executor")
         guard.spawn(_failure(self._heart.failed), "heart")
         guard.spawn(Ticker("intake", self._tidy, TIDY_SECONDS, passing=(Unavailable,)).run(), "intake")
+        flush = Ticker("timings", self._timings.flush, FLUSH_SECONDS, passing=(Unavailable,))
+        guard.spawn(flush.run(), "timings")
 
     async def until_over(self, stop: asyncio.Event) -> bool:
         """Until the worker is told to stop (True), or one of its handlers does not end (False)."""

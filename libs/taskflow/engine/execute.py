@@ -15,6 +15,7 @@ from taskflow.engine.meters import measure_run
 from taskflow.engine.record import Recorder
 from taskflow.engine.slots import Slots
 from taskflow.engine.spans import AttemptSpans
+from taskflow.engine.timings import Timings
 from taskflow.handlers.runner import Runner
 from taskflow.kit.logging import get_logger
 
@@ -38,6 +39,7 @@ class Executor:
         recorder: Recorder,
         lines: LineKeeper,
         slots: Slots,
+        timings: Timings,
         *,
         on_free: Callable[[], None],
     ) -> None:
@@ -45,6 +47,7 @@ class Executor:
         self._recorder = recorder
         self._lines = lines
         self._slots = slots
+        self._timings = timings
         self._on_free = on_free
         self._spans = AttemptSpans()
         self._isolated = asyncio.Semaphore(ISOLATED_MAX)
@@ -109,7 +112,9 @@ class Executor:
             self._slots.pushing -= 1
         self._spans.end(task, outcome)
         if not (isinstance(outcome, Deferred) or (isinstance(outcome, Released) and not outcome.begun)):
-            measure_run(task, time.monotonic() - task.begun_at)
+            seconds = time.monotonic() - task.begun_at
+            measure_run(task, seconds)
+            self._timings.ran(task, seconds)
         if isinstance(outcome, BaseException):
             self._fail(outcome)
         elif self._lines.pending(task):

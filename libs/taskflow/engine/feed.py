@@ -25,7 +25,7 @@ log = get_logger(__name__)
 
 READERS_MAX = 500
 LINGER_SECONDS = 30.0
-"""How long the bus is read after the last reader has left: most come back."""
+"""How long the bus is read after the last reader has left: many come back."""
 RETRY_SECONDS = 0.5
 
 READERS = gauge("taskflow_feed_readers", "Readers of the feed of all events.")
@@ -35,8 +35,11 @@ EVENTS = counter("taskflow_feed_events_total", "Events taken from the bus for re
 class Feed:
     """One a process. Enter it; `join` for each reader."""
 
-    def __init__(self, bus: Bus, framing: Framing, marking: Marking) -> None:
+    def __init__(
+        self, bus: Bus, framing: Framing, marking: Marking, *, linger_seconds: float = LINGER_SECONDS
+    ) -> None:
         self._bus = bus
+        self._linger_seconds = linger_seconds
         self._framing = framing
         self._marking = marking
         self._source = Source(bus, framing, marking)
@@ -82,8 +85,8 @@ class Feed:
         if self._leaving is not None:
             self._leaving.cancel()
             self._leaving = None
-        if self._following is None or self._following.done():
-            self._following = asyncio.create_task(self._follow(), name="feed")
+        if self._following is None or self._following.done() or self._following.cancelling():
+            self._following = asyncio.create_task(self._follow_after(self._following), name="feed")
 
     def _leave_later(self) -> None:
         def leave() -> None:
@@ -91,7 +94,13 @@ class Feed:
             if not self.readers and self._following is not None:
                 self._following.cancel()
 
-        self._leaving = asyncio.get_running_loop().call_later(LINGER_SECONDS, leave)
+        self._leaving = asyncio.get_running_loop().call_later(self._linger_seconds, leave)
+
+    async def _follow_after(self, before: asyncio.Task[None] | None) -> None:
+        """One at a time: what one leaves behind it clears away."""
+        if before is not None:
+            await asyncio.wait([before])
+        await self._follow()
 
     async def _stop(self) -> None:
         if self._following is not None:

@@ -6,17 +6,22 @@ from datetime import timedelta
 
 from taskflow.kit.clock import now
 from taskflow.kit.ids import first_id_at
-from taskflow.store import partitions, signing_secrets, stats, tending, webhook_reads
+from taskflow.store import partitions, series, signing_secrets, stats, tending, webhook_reads
 from taskflow.store.connect import Line
 
 PAGE = 2_000
+DAYS_KEPT = 400
+"""Figures by the day: more than a year."""
 
 
 class Pruner:
     """The slow loops of the scheduler."""
 
-    def __init__(self, line: Line, *, keep_tasks_seconds: float, keep_letters_seconds: float) -> None:
+    def __init__(
+        self, line: Line, *, keep_tasks_seconds: float, keep_letters_seconds: float, keep_stats_seconds: float
+    ) -> None:
         self._line = line
+        self._keep_stats_seconds = keep_stats_seconds
         self._keep_tasks_seconds = keep_tasks_seconds
         self._keep_letters_seconds = keep_letters_seconds
 
@@ -37,7 +42,10 @@ class Pruner:
                 conn, before_id=before_id, keep_seconds=self._keep_tasks_seconds, limit=PAGE
             )
         )
-        if more := max(gone, letters, delivered) >= PAGE:
+        figures = await self._line.run(
+            lambda conn: series.prune_series(conn, keep_seconds=self._keep_stats_seconds, limit=PAGE)
+        )
+        if more := max(gone, letters, delivered, figures) >= PAGE:
             return more
         await self._line.run(
             lambda conn: tending.prune_rest(conn, keep_letters_seconds=self._keep_letters_seconds)
@@ -48,6 +56,7 @@ class Pruner:
         await self._line.run(
             lambda conn: signing_secrets.prune_secrets(conn, keep_seconds=self._keep_tasks_seconds)
         )
+        await self._line.run(lambda conn: stats.prune_days(conn, keep_days=DAYS_KEPT))
         await self._line.run(lambda conn: partitions.drop_empty_ranges(conn, before))
         return False
 

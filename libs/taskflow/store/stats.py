@@ -6,6 +6,7 @@ from datetime import date
 from typing import NamedTuple
 
 from taskflow.store.connect import Conn
+from taskflow.store.series import COUNT_MOVES
 
 
 class Total(NamedTuple):
@@ -27,7 +28,7 @@ class Day(NamedTuple):
 
 
 # Deltas of accounts' tasks go into their owners' figures too. The built-in owner has none of his own: he sees all.
-FOLD = """-- store.stats.fold
+FOLD = f"""-- store.stats.fold
 WITH gone AS (
     DELETE FROM stat_deltas WHERE ctid = ANY (ARRAY(SELECT ctid FROM stat_deltas LIMIT 20000 FOR UPDATE SKIP LOCKED))
     RETURNING *
@@ -62,8 +63,18 @@ WITH gone AS (
     ON CONFLICT (owner_id, day) DO UPDATE
     SET submitted = s.submitted + excluded.submitted, completed = s.completed + excluded.completed,
         failed = s.failed + excluded.failed
-)
+), {COUNT_MOVES}
 SELECT count(*) FROM gone"""
+
+# $1 keep for (days)
+# What an owner did on a day is a part of what was done on it: as long as no day is old, no owner's is looked for.
+PRUNE_DAYS = """-- store.stats.prune_days
+WITH owned AS (
+    DELETE FROM owner_days
+    WHERE day < (now() AT TIME ZONE 'UTC')::date - $1::integer
+      AND EXISTS (SELECT FROM stat_days d WHERE d.day < (now() AT TIME ZONE 'UTC')::date - $1::integer)
+)
+DELETE FROM stat_days WHERE day < (now() AT TIME ZONE 'UTC')::date - $1::integer"""
 
 READ_TOTALS = """-- store.stats.read_totals
 SELECT queue, type, status, sum(n)::bigint AS n FROM (
@@ -143,6 +154,11 @@ async def fold(conn: Conn) -> int:
     """Fold a page of deltas into the totals; returns how many there were."""
     count: int = await conn.fetchval(FOLD)
     return count
+
+
+async def prune_days(conn: Conn, *, keep_days: int) -> None:
+    """Forget what happened on days that are older."""
+    await conn.execute(PRUNE_DAYS, keep_days)
 
 
 async def read_totals(conn: Conn, owner: str | None = None) -> list[Total]:

@@ -203,6 +203,10 @@ DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"""
 PRUNE_WORKERS = """-- store.tending.prune_workers
 DELETE FROM workers WHERE lease_until < now() - interval '1 hour'"""
 
+# One that has expired opens nothing: a minute later nobody can be in the midst of using it.
+PRUNE_TICKETS = """-- store.tending.prune_tickets
+DELETE FROM stream_tickets WHERE expires_at < now() - interval '1 minute'"""
+
 
 async def prune_tasks(conn: Conn, *, before_id: str, keep_seconds: float, limit: int) -> int:
     """Delete old terminal tasks with their history; those with a pending dead letter stay. Returns how many went."""
@@ -217,7 +221,8 @@ async def prune_letters(conn: Conn, *, keep_seconds: float, limit: int) -> int:
 
 
 async def prune_rest(conn: Conn, *, keep_letters_seconds: float) -> None:
-    """Delete old operations, idempotency keys of yesterday and workers long gone."""
+    """Delete old operations, idempotency keys of yesterday, workers long gone and tickets that have expired."""
     await conn.execute(PRUNE_OPERATIONS, keep_letters_seconds)
     await conn.execute(PRUNE_KEYS)
     await conn.execute(PRUNE_WORKERS)
+    await conn.execute(PRUNE_TICKETS)

@@ -16,6 +16,7 @@ from taskflow.domain.attempt import ExecutionStatus
 from taskflow.domain.dead_letter import DeadLetter, DeadLetterDetail, FailedTry, LetterGroup
 from taskflow.domain.errors import Problem
 from taskflow.domain.operation import AuditEvent, Operation, OperationDetail
+from taskflow.domain.series import SeriesAnswer
 from taskflow.domain.task import Accepted, Execution, LogLine, Task, TaskEvent
 from taskflow.domain.transitions import Status
 from taskflow.domain.views import Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo
@@ -34,9 +35,10 @@ Schema = dict[str, Any]
 _OUTPUTS = (
     Task, Execution, LogLine, TaskEvent, DeadLetter, LetterGroup, Explanation, Stats, QueueInfo, WorkerInfo,
     TypeInfo, Accepted, DeadLetterDetail, FailedTry, Operation, OperationDetail, AuditEvent, User, Profile, ApiKey,
-    Granted, Registered, Delivery, DeliveryAttempt, Endpoint, SigningSecret,
+    Granted, Registered, Delivery, DeliveryAttempt, Endpoint, SigningSecret, SeriesAnswer,
 )  # fmt: skip
 _INPUTS = (Submission, Item, Batch, CanaryBody, *ACCOUNT_BODIES)
+_SERIES_PARTS = ("Series", "SeriesPoint", "Percentiles")
 _LISTS = (
     "Execution",
     "LogLine",
@@ -75,7 +77,7 @@ def components(bulk: dict[str, Schema]) -> dict[str, Schema]:
     kinds = [*_OUTPUTS, *_INPUTS, ProblemDetails, Problem]
     _, found = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     schemas: dict[str, Schema] = _ecma(found)
-    for name in (*(kind.__name__ for kind in _OUTPUTS), "Blocker", "DayCount", "Canary"):
+    for name in (*(kind.__name__ for kind in _OUTPUTS), "Blocker", "DayCount", "Canary", *_SERIES_PARTS):
         # What we write bears every member; a default there is for our own making of it.
         schemas[name]["required"] = sorted(schemas[name]["properties"])
     _put_right(schemas)

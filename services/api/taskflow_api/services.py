@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from taskflow.engine.health import Health
     from taskflow.engine.operations import Operations
     from taskflow.engine.read import Reader
+    from taskflow.engine.series import SeriesReader
     from taskflow.engine.sign_in import SignIn
     from taskflow.engine.signing import SigningSecrets
     from taskflow.engine.submit import Submitter
@@ -30,6 +31,7 @@ class Services(Struct, frozen=True):
 
     submitter: Submitter
     reader: Reader
+    series: SeriesReader
     waiters: Waiters
     feed: Feed
     commands: Commands

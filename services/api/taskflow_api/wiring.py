@@ -24,6 +24,7 @@ from taskflow.engine.limits import Limiter
 from taskflow.engine.operations import Operations
 from taskflow.engine.passwords import Passwords
 from taskflow.engine.read import Reader
+from taskflow.engine.series import SeriesReader
 from taskflow.engine.settings import TaskDefaults
 from taskflow.engine.sign_in import SignIn, SignInRules
 from taskflow.engine.signing import SigningSecrets
@@ -50,12 +51,6 @@ FIRST_ADMIN_SECONDS = 2.0
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Connect, and build what the routes call. Neither server needs to be there yet."""
-    defaults = TaskDefaults(
-        worker_max_attempts=settings.worker_max_attempts,
-        worker_backoff_base=settings.worker_backoff_base,
-        worker_backoff_max=settings.worker_backoff_max,
-        task_timeout=settings.task_timeout,
-    )
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         database = await enter(Database(settings.database_url, application="taskflow-api", pool_max=20))
@@ -70,7 +65,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 database,
                 directory,
                 dispatcher,
-                defaults,
+                _defaults(settings),
                 strict_types=settings.strict_types,
                 validate_payloads=settings.validate_payloads,
                 waiting_max=settings.queued_tasks_per_user_max,
@@ -84,6 +79,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         yield Services(
             submitter=submitter,
             reader=reader,
+            series=SeriesReader(database),
             waiters=waiters,
             feed=feed,
             commands=commands,
@@ -99,6 +95,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             deliveries=Deliveries(database, bus),
             signing_secrets=SigningSecrets(database, vault) if vault is not None else None,
         )
+
+
+def _defaults(settings: Settings) -> TaskDefaults:
+    return TaskDefaults(
+        worker_max_attempts=settings.worker_max_attempts,
+        worker_backoff_base=settings.worker_backoff_base,
+        worker_backoff_max=settings.worker_backoff_max,
+        task_timeout=settings.task_timeout,
+    )
 
 
 class _Signing(NamedTuple):

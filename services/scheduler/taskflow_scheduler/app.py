@@ -89,6 +89,7 @@ def _duties(
         slow,
         keep_tasks_seconds=settings.task_retention,
         keep_letters_seconds=settings.dead_letter_retention,
+        keep_stats_seconds=settings.stats_retention,
     )
     keeping = Keeping(
         accounts_seconds=settings.account_retention,

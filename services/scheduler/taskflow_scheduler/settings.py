@@ -23,6 +23,7 @@ class Settings(LeaseSettings, frozen=True, kw_only=True):
 
     task_retention: Annotated[Seconds, Meta(ge=1)] = 30 * 86_400.0
     dead_letter_retention: Annotated[Seconds, Meta(ge=1)] = 90 * 86_400.0
+    stats_retention: Annotated[Seconds, Meta(ge=7 * 86_400)] = 14 * 86_400.0
     account_retention: AccountRetention = ACCOUNT_RETENTION
     audit_retention: AuditRetention = AUDIT_RETENTION
     api_key_idle_max: KeyIdleMax = 0.0

@@ -21,6 +21,7 @@ from taskflow.engine.push_hosts import PushHosts
 from taskflow.engine.record import Recorder
 from taskflow.engine.signing import Signer
 from taskflow.engine.slots import Identity, Slots
+from taskflow.engine.timings import Timings
 from taskflow.engine.vault import vault_of
 from taskflow.handlers.given import give
 from taskflow.handlers.registry import DeclarationError, Registry, load_registry
@@ -115,6 +116,7 @@ async def _opened(settings: Settings, registry: Registry, imports: list[str], st
         slots=slots,
         identity=Identity(settings.worker_version or package_version()),
         claim_line=await enter(Line(database)),
+        timings=await enter(Timings(database)),
     )
 
 

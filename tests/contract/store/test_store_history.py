@@ -110,7 +110,7 @@ async def test_lines_of_an_attempt_that_is_over_are_dropped(conn: asyncpg.Connec
         log(again, "two"),
         progress(again, 0.1),
     ]
-    assert await append_lines(conn, mixed) == {task.id}
+    assert await append_lines(conn, mixed) == {(again.id, again.number): before}
     logs = await read_logs(conn, task.id, after=0, limit=9)
     assert [(line.seq - before, line.message) for line in logs] == [(1, "one"), (2, "two")]
     assert msgspec.json.decode((await world.row(conn, task.id))["progress"])["fraction"] == 0.1

@@ -234,6 +234,35 @@ def test_a_page_of_a_scan_reads_no_more_than_a_page(survey: Survey, stage: str) 
     assert {node["Node Type"] for node in below["Plans"]} == {"Index Scan"}
 
 
+FIGURES = {
+    **{
+        f"store.stats.{name}": set()
+        for name in (
+            "fold",
+            "read_totals",
+            "read_totals_of",
+            "read_days",
+            "read_days_of",
+            "read_owned",
+            "count_waiting",
+        )
+    },
+    "store.series.read_sums": {"stat_series_pkey"},
+    "store.series.read_parts": {"stat_series_pkey"},
+    "store.series.rank_names": {"stat_series_pkey"},
+    "store.series.started_lately": {"stat_series_pkey"},
+    "store.series.prune_series": {"stat_series_pkey"},
+}
+"""Statements about figures, and by which index they must go into the series."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_figures_are_read_without_a_look_at_the_tasks(survey: Survey, name: str, stage: str) -> None:
+    assert survey.scans(stage, name) == set()
+    assert FIGURES[name] <= indexes(survey.plans[stage][name])
+
+
 OWNED = {
     "store.stats.read_totals_of": {"owner_totals_pkey", "stat_deltas_owned"},
     "store.stats.read_days_of": {"owner_days_pkey", "stat_deltas_owned"},

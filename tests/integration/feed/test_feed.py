@@ -20,6 +20,7 @@ from taskflow.engine import feed_pages
 from taskflow.engine.feed import Feed
 from taskflow.engine.feed_reader import Reader
 from taskflow.kit.ids import new_id
+from taskflow_api import feed_frames
 
 ALL = Wanted()
 ANN = "0190aaaa-0000-7000-8000-000000000001"
@@ -266,3 +267,22 @@ async def test_a_lost_connection_is_told_and_the_feed_goes_on(feed: Feed, bus: B
         await wait_until(lambda: feed_bus.connected, "it is connected")
         await announcer.publish(moves(1, 2))
         assert 2 in seqs([f for f in await take(reader, 1) if f.event == "task"])
+
+
+async def test_the_bus_is_read_only_while_somebody_reads_the_feed(bus: Bus) -> None:
+    announcer = Announcer(bus)
+
+    async def consumers() -> int:
+        return (await bus.jetstream.stream_info(bus.topology.events_stream)).state.consumer_count
+
+    async with Feed(bus, feed_frames.frame, feed_frames.mark, linger_seconds=0) as feed:
+        for n in range(1, 4):
+            async with reading(feed) as reader:
+                await announcer.publish(moves(1, n))
+                [frame] = await take(reader, 1)
+                assert frame.data["seq"] == n
+                assert await consumers() >= 1
+        await wait_until(lambda: feed._following is not None and feed._following.done(), "nobody reads it")
+        async with reading(feed, after=frame.id) as reader:
+            await announcer.publish(moves(1, 4))
+            assert seqs(await take(reader, 1)) == [4]
