@@ -27,11 +27,12 @@ _SEQS = "SELECT id::text AS id, seq FROM tasks WHERE id = ANY($1::uuid[])"
 
 
 class Way(NamedTuple):
-    """What becomes of some of the tasks: what is submitted, and what others do to it."""
+    """What becomes of some of the tasks: what is submitted, and what others do to it. `unheard`: cancelled without NATS."""
 
     fields: dict[str, Any]
     payload: dict[str, Any]
     expires: bool = False
+    unheard: bool = False
     cancelled: bool = False
     replayed: bool = False
 
@@ -44,6 +45,7 @@ WAYS = (
     Way({}, {"snoozes_below": 8}),
     Way({"delay_seconds": 2}, {}),
     Way({"delay_seconds": 600}, {}, expires=True),
+    Way({"delay_seconds": 600}, {}, unheard=True),
     Way({}, {}, cancelled=True),
     Way({}, {"lives_lost": 1}, replayed=True),
     Way({"delay_seconds": 1}, {"fails": 1}, cancelled=True, replayed=True),
@@ -61,7 +63,11 @@ def apis_killed(stage: Stage) -> None:
     urls = (stage.system.facts()["api_url"], f"http://127.0.0.1:{port}")
     stage.system.post("/queues/default/pause")
     ids = stage.submit([_item(stage, n) for n in range(stage.tasks(1_000))])
-    with _slots(stage) as worker, _readers(ids, urls) as readers, Commands(urls, ids) as commands:
+    with (
+        _slots(stage) as worker,
+        Readers(ids, urls, _chosen(ids, "replayed")) as readers,
+        Commands(urls, ids) as commands,
+    ):
         with _second_api(stage, port) as second:
             until(lambda: readers.connected == len(ids), "all read", 60)
             stage.system.post("/queues/default/resume")
@@ -73,7 +79,7 @@ def apis_killed(stage: Stage) -> None:
             _mid_stream(readers)
             whole.append(_killed(stage, readers, second.process.pid, urls[1]))
         with _second_api(stage, port):
-            late = _without_nats(stage, readers, worker)
+            late = _without_nats(stage, readers, _chosen(ids, "unheard"), worker)
             until(commands.done, "all commands were obeyed", 90)
             readers.settled.set()
             stage.until_done(120)
@@ -85,7 +91,8 @@ def apis_killed(stage: Stage) -> None:
     stage.note("events missing", wrong.missing)
     stage.note("events twice", wrong.twice)
     stage.note("whole again after s", round(max(whole), 1))
-    stage.note("without NATS told after s", round(late, 1))
+    stage.note("cancelled without NATS", len(_chosen(ids, "unheard")))
+    stage.note("told after s", round(late, 1))
     assert wrong == Wrong(0, 0, 0, 0), wrong
     assert max(whole) < LATE_MAX_SECONDS
     assert late < LATE_MAX_SECONDS
@@ -100,8 +107,9 @@ def _item(stage: Stage, n: int) -> dict[str, Any]:
     return item
 
 
-def _readers(ids: Sequence[str], urls: Sequence[str]) -> Readers:
-    return Readers(ids, urls, [each for n, each in enumerate(ids) if WAYS[n % len(WAYS)].replayed])
+def _chosen(ids: Sequence[str], what: str) -> list[str]:
+    """Those of the tasks whose way has this."""
+    return [task_id for n, task_id in enumerate(ids) if getattr(WAYS[n % len(WAYS)], what)]
 
 
 class Commands:
@@ -199,8 +207,8 @@ def _killed(stage: Stage, readers: Readers, pid: int, url: str) -> float:
     return max(each.whole_at(at, seqs[each.task_id]) for each in theirs) - at
 
 
-def _without_nats(stage: Stage, readers: Readers, worker: Extra | None) -> float:
-    """Kill NATS, and a worker. The seconds after which the latest event of a second without NATS was told."""
+def _without_nats(stage: Stage, readers: Readers, unheard: list[str], worker: Extra | None) -> float:
+    """Kill NATS, a worker too, and cancel what nobody hears of. How long after it happened the latest event was told."""
     _mid_stream(readers)
     nats = stage.system.facts()["pids"]["nats"]
     since = time.time()
@@ -208,13 +216,13 @@ def _without_nats(stage: Stage, readers: Readers, worker: Extra | None) -> float
     stage.damage()
     if worker is not None:
         kill(worker.process.pid)
+    for task_id in unheard:
+        stage.system.post(f"/tasks/{task_id}/cancel")
     until_replaced(stage.system, "nats", nats)
-    _mid_stream(readers)
-    until(lambda: time.time() - since > 3, "what was lost is told", 5)
-    late = [
-        at - _time(event.json["at"]) for each in readers.readers for at, event in each.told() if at > since
-    ]
-    return max(late)
+    mine = [each for each in readers.readers if each.task_id in unheard]
+    until(lambda: all(each.is_over for each in mine), "what nobody heard of is told", 30)
+    told = [found for each in readers.readers for found in each.told() if found[0] > since]
+    return max(at - _time(event.json["at"]) for at, event in told)
 
 
 def _time(text: str) -> float:
