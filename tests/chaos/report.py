@@ -23,6 +23,7 @@ _TITLES = {
     "workers": "Workers",
     "handlers": "Handlers",
     "services": "The other services",
+    "streams": "Live streams",
     "servers": "PostgreSQL and NATS",
     "answers": "A statement, or its answer, lost",
     "bus": "Doorbells and messages",

@@ -1,4 +1,4 @@
-"""Handlers that say too much, take their process along, or cannot be ended but by force."""
+"""Handlers that say much or too much, take their process along, or cannot be ended but by force."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from taskflow import Context, Struct, task
+from taskflow import Context, PermanentError, Snooze, Struct, task
 
 
 class Flood(Struct):
@@ -90,3 +90,34 @@ def stuck_in_c(payload: Place) -> None:
     """Loop in C and never give up the interpreter's lock."""
     _tell_pids(payload.path)
     sum(itertools.repeat(0))
+
+
+class Chat(Struct):
+    """How much to say, and how to end."""
+
+    steps: int = 6
+    pause_seconds: float = 0.1
+    fails: int = 0
+    snoozes_below: int = 0
+    lives_lost: int = 0
+
+
+@task("chats", timeout_seconds=60)
+async def chats(payload: Chat, context: Context) -> int:
+    """Say something all the time; snooze while the version is small, fail the first attempts, give up the first lives."""
+    for step in range(payload.steps):
+        context.log(f"line {step} of version {context.version}")
+        context.progress((step + 1) / payload.steps, f"step {step}")
+        await asyncio.sleep(payload.pause_seconds)
+        if step == payload.steps // 2:
+            _leave_off(payload, context)
+    return payload.steps
+
+
+def _leave_off(payload: Chat, context: Context) -> None:
+    if context.version < payload.snoozes_below:
+        raise Snooze(0.3)
+    if context.life <= payload.lives_lost:
+        raise PermanentError("not in this life")
+    if context.attempt <= payload.fails:
+        raise ValueError("the next attempt may help")

@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 RETRY_MS = 1_000
 _HEAD_SECONDS = 60
-_LAST = frozenset({"end"})
 
 
 class Event(NamedTuple):
@@ -75,34 +75,46 @@ class Stream:
     """An open connection: the answer's status and headers, and its events until the server ends it."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, status: int, headers: Mapping[str, str], last_id: str
+        self, url: str, reader: asyncio.StreamReader, status: int, headers: Mapping[str, str], last_id: str
     ) -> None:
+        self.url = url
         self.status = status
         self.headers = headers
         self.parser = Parser()
         self.parser.last_id = last_id
         self._reader = reader
         self._chunked = headers.get("transfer-encoding", "").lower() == "chunked"
+        self._left = int(headers.get("content-length", 0))
+        self._waiting: deque[Event] = deque()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. A connection that breaks raises `ConnectionError`; an orderly end does not."""
-        if not self._chunked:
-            yield await self._reader.readexactly(int(self.headers.get("content-length", 0)))
-            return
+    async def chunk(self) -> bytes:
+        """Some of the body; nothing at its end. If the connection breaks before that: `ConnectionResetError`."""
         try:
-            while size := int(await self._reader.readline() or b"broken", 16):
-                yield (await self._reader.readexactly(size + 2))[:-2]
+            if not self._chunked:
+                size, self._left = self._left, 0
+                return await self._reader.readexactly(size)
+            size = int(await self._reader.readline() or b"broken", 16)
+            return (await self._reader.readexactly(size + 2))[:-2]
         except (ValueError, asyncio.IncompleteReadError):
             raise ConnectionResetError("the stream broke off") from None
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        async for data in self.chunks():
-            for event in self.parser.feed(data):
-                yield event
-
     async def body(self) -> bytes:
         """All of it, for answers that are no streams."""
-        return b"".join([data async for data in self.chunks()])
+        parts = []
+        while part := await self.chunk():
+            parts.append(part)
+        return b"".join(parts)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._waiting:
+            data = await self.chunk()
+            if not data:
+                raise StopAsyncIteration
+            self._waiting.extend(self.parser.feed(data))
+        return self._waiting.popleft()
 
 
 @asynccontextmanager
@@ -118,7 +130,8 @@ async def open_stream(url: str, *, last_event_id: str = "", **headers: str) -> A
     try:
         lines = "".join(f"{name}: {value}\r\n" for name, value in asked.items())
         writer.write(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
-        yield Stream(reader, *await asyncio.wait_for(_head(reader), _HEAD_SECONDS), last_event_id)
+        status, answered = await asyncio.wait_for(_head(reader), _HEAD_SECONDS)
+        yield Stream(url, reader, status, answered, last_event_id)
     finally:
         writer.transport.abort()
 
@@ -142,56 +155,64 @@ class Connected(NamedTuple):
 
 
 class Source:
-    """A reader that comes back with `Last-Event-ID` whenever its stream breaks, as a browser's EventSource does.
+    """A reader that comes back with `Last-Event-ID` whenever its stream ends, as a browser's EventSource does.
 
-    `url` gives where to go each time. It is over after an event of `last` or an answer 204. `heard` is told each event;
-    `events` keeps them with the time at which they came.
+    `url` gives where to go each time. It is over after an event of `last`, or an answer 204. `events` keeps what it was
+    told, each with the time at which it came; `heard` is told at once.
     """
 
     def __init__(
         self,
         url: Callable[[], str],
         *,
-        last: frozenset[str] = _LAST,
+        last: frozenset[str] = frozenset({"end"}),
         heard: Callable[[Event], None] = lambda _: None,
         last_event_id: str = "",
-        retry_seconds: float | None = None,
         **headers: str,
     ) -> None:
         self._url = url
         self._last = last
         self._heard = heard
-        self._retry_seconds = retry_seconds
         self._headers = headers
+        self._retry_ms = RETRY_MS
         self.last_id = last_event_id
         self.events: list[tuple[float, Event]] = []
         self.connected: list[Connected] = []
-        self.refused: list[int] = []
-        """Answers that were no streams: 503 for now."""
+        self.refused = 0
+        """How often it was answered 503."""
         self.is_over = False
+
+    def broke_off(self) -> None:
+        """Called when there was no stream, or it broke."""
+
+    def ended(self, status: int) -> bool:
+        """Whether it is over by an answer without a stream."""
+        return status == 204
 
     async def run(self) -> Self:
         """Follow until it is over."""
-        while True:
-            retry_ms = RETRY_MS
-            with suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
-                url = self._url()
-                async with open_stream(url, last_event_id=self.last_id, **self._headers) as stream:
-                    await self._follow(stream, url)
-                    retry_ms = stream.parser.retry_ms or RETRY_MS
-            if self.is_over:
-                return self
-            await asyncio.sleep(retry_ms / 1000 if self._retry_seconds is None else self._retry_seconds)
+        while not self.is_over:
+            try:
+                async with open_stream(self._url(), last_event_id=self.last_id, **self._headers) as stream:
+                    await self._follow(stream)
+            except (OSError, asyncio.IncompleteReadError):
+                self.broke_off()
+            if not self.is_over:
+                await asyncio.sleep(self._retry_ms / 1000)
+        return self
 
-    async def _follow(self, stream: Stream, url: str) -> None:
+    async def _follow(self, stream: Stream) -> None:
         if stream.status != 200:
             assert stream.status in {204, 503}, (stream.status, await stream.body())
-            self.refused.append(stream.status)
-            self.is_over = stream.status == 204
+            self.is_over = self.ended(stream.status)
+            if stream.status == 503:
+                self.refused += 1
+                self.broke_off()
             return
-        self.connected.append(Connected(time.time(), url, self.last_id))
+        self.connected.append(Connected(time.time(), stream.url, self.last_id))
         async for event in stream:
             self.last_id = event.id
+            self._retry_ms = stream.parser.retry_ms or self._retry_ms
             self.events.append((time.time(), event))
             self._heard(event)
             if event.event in self._last:
