@@ -121,7 +121,7 @@ SELECT count(*) FROM (
          WHERE t.status = 'queued' AND t.queue = me.queue AND t.lane = me.lane AND t.rung_at = me.rung_at
            AND me.rung_at < 'infinity' AND t.id::text COLLATE "C" < me.id::text
          ORDER BY t.rung_at LIMIT $2)) ahead
-    WHERE me.id = $1 LIMIT $2) AS some"""
+    WHERE me.id = $1 LIMIT $2) AS counted"""
 
 _error = msgspec.json.Decoder(ErrorInfo)
 
