@@ -268,12 +268,12 @@ CREATE TABLE public.stat_series (
     completed bigint DEFAULT 0 NOT NULL,
     failed bigint DEFAULT 0 NOT NULL,
     retried bigint DEFAULT 0 NOT NULL,
-    waits bigint[] DEFAULT '{}'::bigint[] NOT NULL,
-    runs bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    waits integer[] DEFAULT '{}'::integer[] NOT NULL,
+    runs integer[] DEFAULT '{}'::integer[] NOT NULL,
     CONSTRAINT stat_series_step CHECK ((step_seconds = ANY (ARRAY[60, 300, 900, 3600, 21600, 86400])))
 );
 
-COMMENT ON TABLE public.stat_series IS 'What happened in a minute, or in a longer step; an empty queue and type: over all of them.';
+COMMENT ON TABLE public.stat_series IS 'What happened in a minute, or in a longer step; an empty queue or type: over all of them.';
 
 COMMENT ON COLUMN public.stat_series.waits IS 'How many starts had waited how long: counts of buckets (domain.histogram).';
 

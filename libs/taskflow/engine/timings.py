@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Self
 
@@ -105,9 +106,9 @@ class Timings:
 
 
 def _told(tallies: dict[Kind, _Tally]) -> list[Times]:
-    """What the series are told: each kind, and all together."""
-    whole = _Tally()
-    for tally in tallies.values():
-        whole.add(tally)
-    shown = {**tallies, _ALL: whole}
-    return [Times(*kind, trimmed(each.waits), trimmed(each.runs)) for kind, each in shown.items()]
+    """What the series are told: each kind, each queue, each type, and all together."""
+    sums: dict[Kind, _Tally] = defaultdict(_Tally)
+    for (queue, name), tally in tallies.items():
+        for kind in {(queue, name), (queue, ""), ("", name), _ALL}:
+            sums[kind].add(tally)
+    return [Times(*kind, trimmed(each.waits), trimmed(each.runs)) for kind, each in sums.items()]
