@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 
 from taskflow.bus.connect import Bus
 from taskflow.bus.errors import BusAway, StreamMissing
 from taskflow.bus.streams import Watermark, read_watermark
 from taskflow.domain.histogram import merge, percentiles
-from taskflow.domain.series import Window
 from taskflow.domain.task import Task
 from taskflow.domain.views import Explanation
 from taskflow.engine.directory import served_as
@@ -22,14 +20,12 @@ from taskflow.engine.outlook import AHEAD_MAX, RATE_MINUTES, Line
 from taskflow.engine.reasons import Facts, Heard, judge, may_start, serving
 from taskflow.store import obstacles, series, tasks, workers
 from taskflow.store.connect import Conn, Database
-from taskflow.store.obstacles import Place, Standing
+from taskflow.store.obstacles import Place
 from taskflow.store.tasks import Wanted
 from taskflow.store.workers import WorkerRow
 
 BUS_SECONDS = 1.0
 """JetStream is waited for so long; a caller who asks why nothing runs must not be kept by the reason."""
-_HOUR = 3_600
-_HOURS = 24
 
 
 class Explainer:
@@ -88,7 +84,7 @@ async def _facts(conn: Conn, wanted: Wanted, heard: Heard | None) -> Facts | Non
         return None
     pauses = await obstacles.read_pauses(conn, task.queue, sorted({task.type, served_as(task)}))
     taking = [row for row in await workers.read_workers(conn) if row.live and not row.drain]
-    line = await _line(conn, task, standing, taking) if may_start(task, pauses, taking) else None
+    line = await _line(conn, task, taking) if may_start(task, pauses, taking) else None
     return Facts(
         task=task,
         standing=standing,
@@ -100,7 +96,7 @@ async def _facts(conn: Conn, wanted: Wanted, heard: Heard | None) -> Facts | Non
     )
 
 
-async def _line(conn: Conn, task: Task, standing: Standing, taking: Sequence[WorkerRow]) -> Line:
+async def _line(conn: Conn, task: Task, taking: Sequence[WorkerRow]) -> Line:
     of_queue = serving(taking, task.queue)
     rate = await series.started_per_second(conn, task.queue, RATE_MINUTES)
     return Line(
@@ -109,16 +105,14 @@ async def _line(conn: Conn, task: Task, standing: Standing, taking: Sequence[Wor
         waiting=await obstacles.count_waiting(conn, task.queue),
         ahead=await obstacles.count_ahead(conn, task.id, AHEAD_MAX),
         starts_per_second=rate,
-        run_seconds=None if rate else await _run_seconds(conn, task, standing),
+        run_seconds=None if rate else await _run_seconds(conn, task),
     )
 
 
-async def _run_seconds(conn: Conn, task: Task, standing: Standing) -> float | None:
+async def _run_seconds(conn: Conn, task: Task) -> float | None:
     """How long half of the attempts of this type ran at most, in this queue, in the last day."""
-    this_hour = standing.now.replace(minute=0, second=0, microsecond=0)
-    window = Window(this_hour - timedelta(hours=_HOURS - 1), _HOUR, _HOURS)
     counts: list[int] = []
-    for figures in await series.read_parts(conn, window, [task.queue], [task.type], None):
-        counts = merge(counts, figures.runs)
+    for runs in await obstacles.read_runs(conn, task.queue, task.type):
+        counts = merge(counts, runs)
     found = percentiles(counts, (50,))
     return round(found[0], 3) if found else None

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from taskflow.domain.attempt import ErrorInfo
+from taskflow.domain.histogram import Counts
 from taskflow.store.connect import Conn
 from taskflow.store.moves import SHORT_ERROR
 from taskflow.store.push_hosts import HostState
@@ -123,6 +124,11 @@ SELECT count(*) FROM (
          ORDER BY t.rung_at LIMIT $2)) ahead
     WHERE me.id = $1 LIMIT $2) AS counted"""
 
+# $1 queue  $2 type
+READ_RUNS = """-- store.obstacles.read_runs
+SELECT runs FROM stat_series
+WHERE step_seconds = 3600 AND queue = $1 AND type = $2 AND at > now() - interval '1 day'"""
+
 _error = msgspec.json.Decoder(ErrorInfo)
 
 
@@ -159,6 +165,11 @@ async def count_ahead(conn: Conn, task_id: str, limit: int) -> int:
     """How many queued tasks go before this one: those of higher lanes, and earlier ones of its own; `limit` at most."""
     count: int = await conn.fetchval(COUNT_AHEAD, task_id, limit)
     return count
+
+
+async def read_runs(conn: Conn, queue: str, name: str) -> list[Counts]:
+    """How long attempts of this type ran in this queue in the last day, by the hour (`domain.histogram`)."""
+    return [row["runs"] for row in await conn.fetch(READ_RUNS, queue, name)]
 
 
 def _standing(row: Row) -> Standing:

@@ -70,7 +70,7 @@ async def test_a_crowd_is_counted_by_index_up_to_the_limit(database: Database) -
         template = await world.row(conn, last)
         columns = ", ".join(name for name in template.keys() if name not in {"id", "lane", "rung_at"})  # noqa: SIM118
         await conn.execute(
-            f"INSERT INTO tasks (id, lane, rung_at, {columns}) "  # noqa: S608
+            f"INSERT INTO tasks (id, lane, rung_at, {columns}) "
             "SELECT overlay(gen_random_uuid()::text placing left(id::text, 18) from 1)::uuid, n % 4, "
             f"rung_at - (1 + n / 100) * interval '1 ms', {columns} FROM tasks, generate_series(1, {CROWD}) AS n"
         )
