@@ -1,4 +1,4 @@
-"""Reading: tasks and their history, dead letters, figures, queues, workers, types; and why a task does not run."""
+"""Reading: tasks and their history, dead letters, figures, queues, workers, types."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from taskflow.domain.dead_letter import DeadLetter, DeadLetterDetail, LetterGrou
 from taskflow.domain.errors import Overloaded
 from taskflow.domain.filters import LetterFilters, TaskFilters
 from taskflow.domain.task import DEFAULT_QUEUE, LANE_NAMES, Execution, LogLine, Task, TaskEvent
-from taskflow.domain.views import DayCount, Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo, WorkerStatus
+from taskflow.domain.views import DayCount, QueueInfo, Stats, TypeInfo, WorkerInfo, WorkerStatus
 from taskflow.engine.directory import Directory, schema_value
-from taskflow.engine.explain import explain
 from taskflow.engine.histories import Histories
 from taskflow.kit.batcher import Batcher, Full
 from taskflow.kit.clock import now, rfc3339
@@ -122,17 +121,6 @@ class Reader:
     ) -> list[TaskEvent] | None:
         """What happened after number `after`, in order without a gap; if not all of it, `limit` at least. None as above."""
         return await self._histories.events(Asked(task_id, after, owner, limit))
-
-    async def explain(self, task_id: str, owner: str | None = None) -> Explanation | None:
-        """Why a task does not run now; None without such a task, or if it is not the owner's."""
-        task = await self.task(task_id, owner)
-        if task is None:
-            return None
-        await self._directory.fresh(0)
-        self._tell_wait(task)
-        async with self._database.connection() as conn:
-            queues = {row.name: row for row in await catalog.read_queues(conn)}
-        return explain(task, self._directory, queues.get(task.queue), now())
 
     async def dead_letters(self, filters: LetterFilters, limit: int, before: str | None) -> list[DeadLetter]:
         """Newest first, older than `before`."""

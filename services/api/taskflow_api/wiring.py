@@ -18,6 +18,7 @@ from taskflow.engine.deliveries import Deliveries
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.endpoints import Endpoints
+from taskflow.engine.explain import Explainer
 from taskflow.engine.feed import Feed
 from taskflow.engine.health import Health
 from taskflow.engine.limits import Limiter
@@ -80,6 +81,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         yield Services(
             submitter=submitter,
             reader=reader,
+            explainer=Explainer(database, bus),
             series=SeriesReader(database),
             waiters=waiters,
             feed=feed,

@@ -69,6 +69,8 @@ def _asked(
         ),
         "store.dead_letters.read_letters": Asked(f"{buried}, true, NULL", 2_500),
         "store.workers.beat": Asked(f"{me}, 15, 200", 900),
+        "store.obstacles.count_ahead": Asked(f"'{''.join(queued[-1:])}', {ROWS}", 500),
+        "store.obstacles.count_busy": Asked(_ids([worker]), 1_500),
         **_of_deliveries(_ids(leased)),
         "store.rate_limits.borrow": Asked(_limited("5", "1", "1000"), 2_000),
         "store.rate_limits.give_back": Asked(_limited("1", "1"), 2_000),

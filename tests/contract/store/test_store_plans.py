@@ -74,6 +74,10 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.doorbells.park": PKEY,
     "store.doorbells.unpark": {QUEUED, *PKEY},
     "store.workers.beat": {RUNNING},
+    "store.obstacles.read_place": PKEY,
+    "store.obstacles.read_standing": {*PKEY, TRIES},
+    "store.obstacles.count_busy": {RUNNING, Scan("executions", "executions_open")},
+    "store.obstacles.count_ahead": {*PKEY, QUEUED},
     "store.catalog.read_queues": {QUEUED},
     "store.commands.cancel_tasks": PKEY,
     "store.commands.lock_tasks": PKEY,
@@ -136,6 +140,9 @@ EXPECTED: dict[str, set[Scan]] = {
 }
 
 ARGUMENTS = {
+    "store.obstacles.read_place": f"{SOME}, null",
+    "store.obstacles.read_standing": SOME,
+    "store.obstacles.count_ahead": f"{SOME}, 10000",
     "store.audit.scan_tasks": f"{FIRST}, 10, 1",
     "store.tending.prune_tasks": f"1, 1, {LAST}",
     "store.tasks.list_tasks": f"{ANYBODYS}, 100, false, false",
