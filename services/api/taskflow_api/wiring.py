@@ -50,12 +50,6 @@ FIRST_ADMIN_SECONDS = 2.0
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Connect, and build what the routes call. Neither server needs to be there yet."""
-    defaults = TaskDefaults(
-        worker_max_attempts=settings.worker_max_attempts,
-        worker_backoff_base=settings.worker_backoff_base,
-        worker_backoff_max=settings.worker_backoff_max,
-        task_timeout=settings.task_timeout,
-    )
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         database = await enter(Database(settings.database_url, application="taskflow-api", pool_max=20))
@@ -65,17 +59,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         directory = Directory(database)
         dispatcher = await enter(Dispatcher(bus, directory.least_slots))
         reader = await enter(Reader(database, directory))
-        submitter = await enter(
-            Submitter(
-                database,
-                directory,
-                dispatcher,
-                defaults,
-                strict_types=settings.strict_types,
-                validate_payloads=settings.validate_payloads,
-                waiting_max=settings.queued_tasks_per_user_max,
-            )
-        )
+        submitter = await enter(_submitter(settings, database, directory, dispatcher))
         waiters = await enter(Waiters(database, bus, reader))
         commands = Commands(database, bus, dispatcher, directory, reader)
         vault = vault_of(settings)
@@ -99,6 +83,26 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             deliveries=Deliveries(database, bus),
             signing_secrets=SigningSecrets(database, vault) if vault is not None else None,
         )
+
+
+def _submitter(
+    settings: Settings, database: Database, directory: Directory, dispatcher: Dispatcher
+) -> Submitter:
+    defaults = TaskDefaults(
+        worker_max_attempts=settings.worker_max_attempts,
+        worker_backoff_base=settings.worker_backoff_base,
+        worker_backoff_max=settings.worker_backoff_max,
+        task_timeout=settings.task_timeout,
+    )
+    return Submitter(
+        database,
+        directory,
+        dispatcher,
+        defaults,
+        strict_types=settings.strict_types,
+        validate_payloads=settings.validate_payloads,
+        waiting_max=settings.queued_tasks_per_user_max,
+    )
 
 
 class _Signing(NamedTuple):
