@@ -16,8 +16,9 @@ from taskflow.domain.histogram import merge, percentiles
 from taskflow.domain.task import Task
 from taskflow.domain.views import Explanation
 from taskflow.engine.directory import served_as
+from taskflow.engine.facts import Facts, Heard, may_start, serving
 from taskflow.engine.outlook import AHEAD_MAX, RATE_MINUTES, Line
-from taskflow.engine.reasons import Facts, Heard, judge, may_start, serving
+from taskflow.engine.reasons import judge
 from taskflow.store import obstacles, series, tasks, workers
 from taskflow.store.connect import Conn, Database
 from taskflow.store.obstacles import Place

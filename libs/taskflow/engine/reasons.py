@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from msgspec import Struct
-
-from taskflow.domain.attempt import ErrorInfo
-from taskflow.domain.task import Task, WaitingFor
+from taskflow.domain.task import WaitingFor
 from taskflow.domain.transitions import TERMINAL
 from taskflow.domain.views import Blocker, BlockerCode, Explanation
 from taskflow.engine.directory import served_as
+from taskflow.engine.ends import ended, running
+from taskflow.engine.facts import Facts, attempts, because, may_start, serving
 from taskflow.engine.heal import GRACE, HEAL_SECONDS
-from taskflow.engine.outlook import Line, outlook
+from taskflow.engine.outlook import outlook
 from taskflow.kit.clock import rfc3339
-from taskflow.store.obstacles import Pause, Standing
-from taskflow.store.workers import WorkerRow
+from taskflow.store.obstacles import Pause
 
 WORDS: dict[BlockerCode, WaitingFor] = {
     "due_time": "due_time",
@@ -32,34 +29,8 @@ WORDS: dict[BlockerCode, WaitingFor] = {
 """A task's `waiting_for`, by its first reason."""
 OVERDUE_SECONDS = 1.0
 """Within this the scheduler queues what is due."""
-MESSAGE_CHARS_MAX = 200
 NAMES_MAX = 20
 ALIKE_MAX = 5
-
-
-class Heard(Struct, frozen=True):
-    """What the bus says of the doorbells of a task's lane: the stamp of the oldest that is not answered, if any.
-
-    `away`: why it says nothing.
-    """
-
-    oldest: datetime | None = None
-    stream_missing: bool = False
-    away: str | None = None
-
-
-class Facts(Struct, frozen=True):
-    """What a task is judged by. `workers` are all that take tasks; `line` is given for a queued task that may start,
-    `heard` for a queued one, unless that could not be learnt. Of what is not his an owner is told numbers, no names.
-    """
-
-    task: Task
-    standing: Standing
-    pauses: Sequence[Pause] = ()
-    workers: Sequence[WorkerRow] = ()
-    line: Line | None = None
-    heard: Heard | None = None
-    sees_all: bool = True
 
 
 def judge(facts: Facts) -> Explanation:
@@ -74,22 +45,12 @@ def judge(facts: Facts) -> Explanation:
     )
 
 
-def may_start(task: Task, pauses: Sequence[Pause], workers: Sequence[WorkerRow]) -> bool:
-    """Whether a queued task waits for nothing but its turn: a live worker runs its type, and nothing is paused."""
-    return task.status == "queued" and not pauses and bool(serving(workers, task.queue, served_as(task)))
-
-
-def serving(workers: Sequence[WorkerRow], queue: str, name: str | None = None) -> list[WorkerRow]:
-    """Those of this queue, of this type too if one is given."""
-    return [w for w in workers if queue in w.queues and (name is None or name in w.types)]
-
-
 def _reasons(facts: Facts) -> list[Blocker]:
     status = facts.task.status
     if status in TERMINAL:
-        return [_spent(facts) if _is_spent(facts) else _finished(facts)]
+        return [ended(facts)]
     if status == "running":
-        return [_running(facts.task)]
+        return [running(facts.task)]
     found = [*_time(facts), *_pauses(facts), *_workers(facts), *_bus(facts), *_push_host(facts)]
     return _with_outlook(found, facts)
 
@@ -128,32 +89,14 @@ def _time(facts: Facts) -> list[Blocker]:
         when += "; a scheduler queues what is due within a second: is one running?"
     if task.status == "scheduled":
         return [Blocker("due_time", f"it is {when}", numbers)]
-    return [Blocker("retry_delay", f"{_tried(facts)}; the next try is {when}", numbers | _attempts(facts))]
+    return [Blocker("retry_delay", f"{_tried(facts)}; the next try is {when}", numbers | attempts(facts))]
 
 
 def _tried(facts: Facts) -> str:
     task, standing = facts.task, facts.standing
     if standing.tried == "released":
-        return f"it was handed back, which spends no attempt{_because(standing.error)}"
-    return f"attempt {task.attempt} of {task.max_attempts} did not succeed{_because(standing.error)}"
-
-
-def _attempts(facts: Facts) -> dict[str, Any]:
-    task, error = facts.task, facts.standing.error
-    return {
-        "attempt": task.attempt,
-        "max_attempts": task.max_attempts,
-        "last_error": None if error is None else {"type": error.type, "message": _short(error)},
-    }
-
-
-def _because(error: ErrorInfo | None) -> str:
-    return f" ({error.type}: {_short(error)})" if error is not None else ""
-
-
-def _short(error: ErrorInfo) -> str:
-    text = error.message
-    return text if len(text) <= MESSAGE_CHARS_MAX else text[:MESSAGE_CHARS_MAX] + "..."
+        return f"it was handed back, which spends no attempt{because(standing.error)}"
+    return f"attempt {task.attempt} of {task.max_attempts} did not succeed{because(standing.error)}"
 
 
 def _pauses(facts: Facts) -> list[Blocker]:
@@ -257,61 +200,3 @@ def _push_host(facts: Facts) -> list[Blocker]:
         "open_seconds": round(max(0.0, state.open_seconds), 3),
     }
     return [Blocker("push_host", detail, numbers)]
-
-
-def _running(task: Task) -> Blocker:
-    numbers = {
-        "started_at": task.started_at,
-        "worker_id": task.worker_id,
-        "attempt": task.attempt,
-        "max_attempts": task.max_attempts,
-        "timeout_seconds": task.timeout_seconds,
-    }
-    return Blocker("running", f"attempt {task.attempt} of {task.max_attempts} is running", numbers)
-
-
-def _is_spent(facts: Facts) -> bool:
-    letter = facts.standing.letter
-    return facts.task.status == "failed" and letter is not None and letter.reason == "attempts_exhausted"
-
-
-def _spent(facts: Facts) -> Blocker:
-    task = facts.task
-    detail = (
-        f"all {task.max_attempts} attempts are spent{_because(facts.standing.error)}; once the cause is mended, "
-        f"POST /api/v1/tasks/{task.id}/retry gives it a new life"
-    )
-    return Blocker("attempts_spent", detail, _attempts(facts) | _ended(facts))
-
-
-_ENDS = {
-    "permanent": "its handler said that no further attempt can help",
-    "poison": "its worker died under it each time, so it is not tried any more",
-    "expired": "it had not started by its expires_at",
-    "cancelled": "it was cancelled",
-    "completed": "it is completed",
-}
-
-
-def _finished(facts: Facts) -> Blocker:
-    """Ends other than spent attempts; of a failed task the letter says why."""
-    task, letter = facts.task, facts.standing.letter
-    numbers = _ended(facts)
-    if task.status == "completed":
-        return Blocker("finished", _ENDS["completed"], numbers)
-    why = letter.reason if letter is not None and task.status == "failed" else task.status
-    detail = _ENDS.get(why, "it has failed")
-    if task.status == "failed":
-        numbers |= {"reason": why, **_attempts(facts)}
-        detail += _because(facts.standing.error)
-    if task.status == "expired":
-        numbers["expires_at"] = task.expires_at
-    return Blocker("finished", f"{detail}; POST /api/v1/tasks/{task.id}/retry gives it a new life", numbers)
-
-
-def _ended(facts: Facts) -> dict[str, Any]:
-    letter = facts.standing.letter
-    told: dict[str, Any] = {"finished_at": facts.task.finished_at}
-    if letter is not None:
-        told |= {"dead_letter_id": letter.id, "dead_letter_status": letter.status}
-    return told

@@ -62,17 +62,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         directory = Directory(database)
         dispatcher = await enter(Dispatcher(bus, directory.least_slots))
         reader = await enter(Reader(database, directory))
-        submitter = await enter(
-            Submitter(
-                database,
-                directory,
-                dispatcher,
-                _defaults(settings),
-                strict_types=settings.strict_types,
-                validate_payloads=settings.validate_payloads,
-                waiting_max=settings.queued_tasks_per_user_max,
-            )
-        )
+        submitter = await enter(_submitter(settings, database, directory, dispatcher))
         waiters = await enter(Waiters(database, bus, reader))
         feed = await enter(Feed(bus, feed_frames.frame, feed_frames.mark))
         commands = Commands(database, bus, dispatcher, directory, reader)
@@ -100,12 +90,23 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
 
 
-def _defaults(settings: Settings) -> TaskDefaults:
-    return TaskDefaults(
+def _submitter(
+    settings: Settings, database: Database, directory: Directory, dispatcher: Dispatcher
+) -> Submitter:
+    defaults = TaskDefaults(
         worker_max_attempts=settings.worker_max_attempts,
         worker_backoff_base=settings.worker_backoff_base,
         worker_backoff_max=settings.worker_backoff_max,
         task_timeout=settings.task_timeout,
+    )
+    return Submitter(
+        database,
+        directory,
+        dispatcher,
+        defaults,
+        strict_types=settings.strict_types,
+        validate_payloads=settings.validate_payloads,
+        waiting_max=settings.queued_tasks_per_user_max,
     )
 
 

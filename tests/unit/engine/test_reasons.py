@@ -12,8 +12,9 @@ from taskflow.domain.attempt import ErrorInfo
 from taskflow.domain.callback import ShownTarget
 from taskflow.domain.task import Task
 from taskflow.domain.views import Blocker
+from taskflow.engine.facts import MESSAGE_CHARS_MAX, Facts, Heard, may_start
 from taskflow.engine.outlook import Line
-from taskflow.engine.reasons import MESSAGE_CHARS_MAX, Facts, Heard, judge, may_start
+from taskflow.engine.reasons import judge
 from taskflow.kit.clock import rfc3339
 from taskflow.store.obstacles import Letter, Pause, Standing
 from taskflow.store.push_hosts import HostState
@@ -263,7 +264,7 @@ def test_spent_attempts_tell_the_error_the_letter_and_the_way_on() -> None:
         ("cancelled", None, "it was cancelled; POST"),
         ("expired", None, "it had not started by its expires_at; POST"),
         ("failed", "permanent", "no further attempt can help (ValueError: no); POST"),
-        ("failed", "poison", "its worker died under it each time"),
+        ("failed", "poison", "its process died under it too often"),
         ("failed", None, "it has failed"),
     ],
 )
