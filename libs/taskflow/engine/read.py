@@ -72,6 +72,14 @@ class Reader:
         except Full as error:
             raise Overloaded("too many reads are waiting", retry_after_seconds=1) from error
 
+    async def numbered_task(self, task_id: str, owner: str | None = None) -> tuple[Task, int] | None:
+        """The same, with the newest number of its history: what comes after it is all that comes."""
+        async with self._database.connection() as conn:
+            found = await tasks.read_numbered(conn, Wanted(task_id, owner))
+        if found is not None:
+            await self.tell_waits([found[0]])
+        return found
+
     async def _read(self, wanted: list[Wanted]) -> Sequence[Task | None]:
         async with self._database.connection() as conn:
             found = await tasks.read_tasks(conn, list(set(wanted)))

@@ -96,6 +96,12 @@ async def read_tasks(conn: Conn, wanted: Sequence[Wanted]) -> dict[Wanted, Task]
     }
 
 
+async def read_numbered(conn: Conn, wanted: Wanted) -> tuple[Task, int] | None:
+    """A task with the newest number of its history, or None; of an owner: only his."""
+    row = await conn.fetchrow(READ_TASKS, [wanted.id], [wanted.owner])
+    return (wire.task(row), row["seq"]) if row else None
+
+
 async def read_statuses(conn: Conn, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
     """Status and newest history number of these ids that exist."""
     return {str(row["id"]): (row["status"], row["seq"]) for row in await conn.fetch(READ_STATUSES, ids)}

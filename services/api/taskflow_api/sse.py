@@ -93,6 +93,12 @@ class Output:
         await self._send(message)
 
 
+def stream_race(call: Call, receive: Receive) -> Race:
+    """The waits that end a stream; more may be added."""
+    ended = call.services.admission.ended(call.scope)
+    return Race(bye=call.drain.begun(), gone=left(receive), ended=ended)
+
+
 class EventStream:
     """The stream of one reader, as an ASGI app.
 
@@ -109,11 +115,7 @@ class EventStream:
         try:
             async with (
                 call.drain.limited(FAREWELL_SECONDS),
-                Race(
-                    bye=call.drain.begun(),
-                    gone=left(receive),
-                    ended=call.services.admission.ended(call.scope),
-                ) as race,
+                stream_race(call, receive) as race,
             ):
                 await self._tell(output, race)
         except TaskflowError as error:

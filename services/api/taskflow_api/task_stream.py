@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from taskflow.domain.errors import Overloaded, Unavailable
+from taskflow.domain.errors import BadHeader, NotFound, Overloaded, Unavailable
 from taskflow.domain.transitions import TERMINAL
 from taskflow.kit.logging import get_logger
+from taskflow_api.queries import whole
 from taskflow_api.sse import OVER
 
 if TYPE_CHECKING:
@@ -27,6 +28,28 @@ NEWS_MAX = 100
 """Events that are read at once for a reader who keeps up."""
 PAGE = 1_000
 """For one who does not, or who has just come."""
+
+
+_SEQ_MAX = 2**53
+LAST_EVENT_ID = whole(
+    "last_event_id", 0, _SEQ_MAX, 0, "Only what came after; the header Last-Event-ID goes before"
+)
+
+
+def resume_point(call: Call) -> int | None:
+    """The number after which a reader wants to be told; what LAST_EVENT_ID says by default if it names none."""
+    text = call.header(b"last-event-id")
+    if text is None:
+        given: int | None = call.query["last_event_id"]
+        return given
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise BadHeader("Last-Event-ID: expected the id of an event of this task")
+    return int(text)
+
+
+def not_found(call: Call) -> NotFound:
+    """There is no such task, or it is not the caller's."""
+    return NotFound(f"there is no task {call.path['task_id']}")
 
 
 class Outlet(Protocol):

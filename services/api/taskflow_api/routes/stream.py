@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskflow.domain.errors import BadHeader, Invalid, NotFound, Problem
+from taskflow.domain.errors import Invalid, Problem
 from taskflow.domain.task import TaskEvent
 from taskflow.domain.transitions import TERMINAL
 from taskflow_api.cursors import PAGING, bind, decode_number, encode_cursor, page
 from taskflow_api.operation import Answer, Call, Operation
 from taskflow_api.problems import refusal
-from taskflow_api.queries import Parameter, whole
+from taskflow_api.queries import Parameter
 from taskflow_api.replies import JSON, Reply, encode
 from taskflow_api.sse import EVENT_STREAM, TICKET, EventStream, Output, frame
-from taskflow_api.task_stream import TaskStream
+from taskflow_api.task_stream import LAST_EVENT_ID, TaskStream, not_found, resume_point
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
-
-_SEQ_MAX = 2**53
-LAST_EVENT_ID = whole(
-    "last_event_id", 0, _SEQ_MAX, 0, "Only what came after; the header Last-Event-ID goes before"
-)
 
 
 async def events(call: Call) -> ASGIApp:
@@ -33,21 +28,21 @@ async def events(call: Call) -> ASGIApp:
         fault = Problem("it opens a stream alone: expected Accept: text/event-stream", parameter="ticket")
         raise refusal(Invalid, [fault])
     bound = bind(call.operation.id, call.path["task_id"])
-    after = max(decode_number(bound, call.query["cursor"]), _resume_point(call))
+    after = max(decode_number(bound, call.query["cursor"]), resume_point(call) or 0)
     limit = call.query["limit"]
     rows = await call.services.reader.events(call.path["task_id"], after, call.caller.sees)
     if rows is None:
-        raise _not_found(call)
+        raise not_found(call)
     following = encode_cursor(bound, str(rows[limit - 1].seq)) if len(rows) > limit else None
     return page(call.scope["path"], call.scope["query_string"], rows[:limit], following)
 
 
 async def _stream(call: Call) -> ASGIApp:
     task_id = call.path["task_id"]
-    after = _resume_point(call)
+    after = resume_point(call) or 0
     task = await call.services.reader.task(task_id, call.caller.sees)
     if task is None:
-        raise _not_found(call)
+        raise not_found(call)
     # The task was read first: if it had ended, the history read now holds its end.
     if (
         after
@@ -57,19 +52,6 @@ async def _stream(call: Call) -> ASGIApp:
         return Reply(204, b"", media_type="")
     follows = TaskStream(call, task_id, after, has_ended=task.status in TERMINAL)
     return EventStream(call, lambda output, race: follows.follow(_Sse(output), race))
-
-
-def _resume_point(call: Call) -> int:
-    text = call.header(b"last-event-id")
-    if text is None:
-        return int(call.query["last_event_id"])
-    if not (text.isascii() and text.isdigit() and len(text) <= 16):
-        raise BadHeader("Last-Event-ID: expected the id of an event of this task")
-    return int(text)
-
-
-def _not_found(call: Call) -> NotFound:
-    return NotFound(f"there is no task {call.path['task_id']}")
 
 
 class _Sse:
