@@ -73,7 +73,7 @@ INSERT INTO owner_totals (owner_id, queue, type, status, n)
 SELECT owner_id, queue, type, coalesce(status, 'accepted'), count(*) FROM tasks
 WHERE owner_id <> '00000000-0000-0000-0000-000000000000'
 GROUP BY GROUPING SETS ((owner_id, queue, type, status), (owner_id, queue, type))"""
-# $1 days. Something happens in every step, to all of 20 pairs.
+# $1 days, of steps below an hour. Something happens in every step, to all of 20 pairs.
 _SERIES = """
 INSERT INTO stat_series (step_seconds, at, queue, type, submitted, started, completed, failed, retried, waits, runs)
 SELECT step, at, queue, type, step * n, step * n, step * n - 2, 1, 1,
@@ -81,7 +81,8 @@ SELECT step, at, queue, type, step * n, step * n, step * n - 2, 1, 1,
        array_fill(0, ARRAY[20 + k]) || array_fill(step * n / 12, ARRAY[12])
 FROM unnest(ARRAY[60, 300, 900, 3600, 21600, 86400]) AS steps(step),
      LATERAL (SELECT step * interval '1 second') AS w(width),
-     generate_series(date_bin(width, now() - $1::integer * interval '1 day', 'epoch'), now(), width) AS at,
+     generate_series(date_bin(width, now() - interval '1 day' * CASE WHEN step < 3600 THEN $1 ELSE 14 END, 'epoch'),
+                     now(), width) AS at,
      (SELECT coalesce('queue-' || k / 4, ''), coalesce('type-' || k % 10, ''), count(*)::integer, min(k)
       FROM generate_series(0, 19) AS k GROUP BY CUBE ('queue-' || k / 4, 'type-' || k % 10)) AS kinds(queue, type, n, k)"""
 
@@ -156,7 +157,7 @@ def _charts(now: datetime) -> dict[str, tuple[dict[str, Any], int]]:
 def measure(asked: Asked) -> list[Table]:
     """Fill, then ask."""
     with running_ground(workers=1) as ground, _signed_in(ground) as (owner_id, owner):
-        fill(ground, asked.size(TASKS), owner_id)
+        fill(ground, asked.size(TASKS), owner_id, days=max(2, round(asked.scale * SERIES_DAYS)))
         now = datetime.now(UTC)
         admin = ground.system.http
         lists, searches, charts = _lists(now).items(), _searches().items(), _charts(now).items()
@@ -183,7 +184,7 @@ def _signed_in(ground: Ground) -> Iterator[tuple[str, httpx.Client]]:
             yield made["user"]["id"], client
 
 
-def fill(ground: Ground, count: int, owner_id: str) -> None:
+def fill(ground: Ground, count: int, owner_id: str, *, days: int) -> None:
     """Write the tasks and their figures, as they would be there by now."""
     ground.make_ranges(DAYS)
     ground.execute(_WORKER)
@@ -191,7 +192,7 @@ def fill(ground: Ground, count: int, owner_id: str) -> None:
     ground.execute(_EXPIRED)
     for statement in (_QUEUES, _TOTALS, _OWNED):
         ground.execute(statement)
-    ground.rows(_SERIES, SERIES_DAYS)
+    ground.rows(_SERIES, days)
     ground.execute("VACUUM ANALYZE")
     assert ground.value("SELECT count(*) FROM tasks") == count
 
