@@ -53,7 +53,7 @@ def outlook(line: Line, *, doorbells_heard: bool = True) -> Outlook:
         "starts_per_second": round(line.starts_per_second, 3),
         "run_seconds": line.run_seconds,
     }
-    before = f"{'at least ' if at_least else ''}{line.ahead} tasks start before it"
+    before = f"{'at least ' if at_least else ''}{line.ahead} start before it"
     when = f"it may start in {seconds:.1f} s" if seconds is not None else f"when it starts is {by}"
     return Outlook(f"{before}; {when}", numbers)
 

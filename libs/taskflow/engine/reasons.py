@@ -123,7 +123,7 @@ def _workers(facts: Facts) -> list[Blocker]:
         return []
     declared = {declared for worker in of_queue for declared in worker.types}
     alike = get_close_matches(name, declared, n=ALIKE_MAX)
-    detail = f"none of the {len(of_queue)} live workers of queue {queue!r} declares type {name!r}; start one that does"
+    detail = f"no live worker of queue {queue!r} (there are {len(of_queue)}) declares type {name!r}; start one that does"
     detail += f", or did you mean {' or '.join(alike)}?" if alike else ""
     numbers: dict[str, Any] = {"type": name, "workers_of_queue": len(of_queue), "types_alike": alike}
     if facts.sees_all:
@@ -139,7 +139,7 @@ def _no_worker_for_queue(facts: Facts) -> Blocker:
     if facts.sees_all:
         served = sorted({other for worker in facts.workers for other in worker.queues})
         numbers["queues_served"] = served[:NAMES_MAX]
-        detail += f" (the {live} live ones serve {', '.join(served[:NAMES_MAX])})" if served else ""
+        detail += f" (the live ones serve {', '.join(served[:NAMES_MAX])})" if served else ""
     return Blocker("worker_for_queue", detail, numbers)
 
 

@@ -24,8 +24,14 @@ from taskflow.bus.login import Login
 from taskflow.bus.nkey import BadSeed, key_pair, make_seed
 from taskflow.bus.publisher import publish_notice
 from taskflow.bus.rights import Role
-from taskflow.bus.streams import ensure_dlq_consumer, ensure_streams, ensure_task_consumer
-from taskflow.bus.topology import Topology
+from taskflow.bus.streams import (
+    ensure_dlq_consumer,
+    ensure_streams,
+    ensure_task_consumer,
+    parse_stamp,
+    read_watermark,
+)
+from taskflow.bus.topology import STAMP_HEADER, Topology
 
 A, W, S, D, N = Role.API, Role.WORKER, Role.SCHEDULER, Role.DLQ_CONSUMER, Role.NOTIFIER
 NOBODY: set[Role] = set()
@@ -275,6 +281,19 @@ async def test_limits_bear_what_the_topology_asks_for_twice(server: KeyedNats) -
             await ensure_task_consumer(worker, lane, "default")
             await ensure_task_consumer(worker, lane, "mail")
         await ensure_dlq_consumer(undertaker)
+
+
+async def test_an_api_may_see_how_old_the_oldest_doorbell_is(server: KeyedNats) -> None:
+    async with server.bus(Role.SCHEDULER) as scheduler, server.bus(Role.WORKER) as worker:
+        await ensure_streams(scheduler)
+        await ensure_task_consumer(worker, 2, "seen")
+    async with server.bus(Role.API) as bus:
+        assert (await read_watermark(bus, 2, "seen")).stamp is None
+        for stamp in ("1000000", "2000000"):
+            await bus.jetstream.publish("tasks.normal.seen", b"", headers={STAMP_HEADER: stamp})
+        for queue, found in (("seen", parse_stamp("1000000")), ("unseen", None)):
+            assert (await read_watermark(bus, 2, queue)).stamp == found
+        assert bus.trouble is None
 
 
 async def test_tls_is_demanded_of_the_server_and_its_authority_is_checked(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_all_slots_are_busy(system: System) -> None:
         rate = rated["numbers"]["starts_per_second"]
         assert rate >= 2
         assert rated["numbers"]["estimated_start_seconds"] == pytest.approx(6 / rate, rel=0.01)
-        assert f"5 tasks start before it; it may start in {6 / rate:.1f} s" in rated["detail"]
+        assert f"5 start before it; it may start in {6 / rate:.1f} s" in rated["detail"]
         system.until(
             lambda: system.get(f"/tasks/{max(ids)}")["waiting_for"] == "free_slot", "the task says so"
         )

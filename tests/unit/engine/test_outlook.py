@@ -36,7 +36,7 @@ def test_of_very_many_it_is_told_that_there_are_at_least_as_many() -> None:
     some, many = outlook(Line(4, 4, 20_000, AHEAD_MAX - 1)), outlook(Line(4, 4, 20_000, AHEAD_MAX))
     assert (some.numbers["position"], some.numbers["position_is_at_least"]) == (9_999, False)
     assert (many.numbers["position"], many.numbers["position_is_at_least"]) == (10_000, True)
-    assert many.words.startswith("at least 10000 tasks start before it")
+    assert many.words.startswith("at least 10000 start before it")
 
 
 def test_more_busy_than_slots_is_told_as_full() -> None:

@@ -123,7 +123,7 @@ def test_a_queue_that_nobody_serves() -> None:
     reason = only(facts(None, mail))
     assert reason.code == "worker_for_queue"
     assert reason.numbers == {"queue": "default", "workers_live": 1, "queues_served": ["mail", "sms"]}
-    assert "the 1 live ones serve mail, sms" in reason.detail
+    assert "the live ones serve mail, sms" in reason.detail
     nobody = only(facts(workers=()))
     assert nobody.numbers == {"queue": "default", "workers_live": 0, "queues_served": []}
 
@@ -161,7 +161,7 @@ def test_busy_slots_come_first_and_bear_the_outlook() -> None:
     assert told.reasons[0].numbers["position"] == 9
     assert told.reasons[0].numbers["estimated_start_seconds"] == 5.0
     assert told.reasons[0].detail == (
-        "all 4 slots of queue 'default' are busy; 9 tasks start before it; it may start in 5.0 s; "
+        "all 4 slots of queue 'default' are busy; 9 start before it; it may start in 5.0 s; "
         "more workers or slots help"
     )
 
