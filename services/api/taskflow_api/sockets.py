@@ -99,22 +99,26 @@ async def follow_task(call: Call) -> ASGIApp:
     found = await call.services.reader.numbered_task(call.path["task_id"], call.caller.sees)
     if found is None:
         raise not_found(call)
-    return _TaskSocket(call, *found)
+    after = resume_point(call)
+    return _TaskSocket(call, *found, found[1] if after is None else after)
 
 
 class _TaskSocket:
-    """The WebSocket of one reader. `seq` is the newest number of the history of the task as it was read."""
+    """The WebSocket of one reader, who is told what came after number `after`.
 
-    def __init__(self, call: Call, task: Task, seq: int) -> None:
+    `seq` is the newest number of the history of the task as it was read.
+    """
+
+    def __init__(self, call: Call, task: Task, seq: int, after: int) -> None:
         self._call = call
         self._task = task
         self._seq = seq
+        self._after = after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call, task, seq = self._call, self._task, self._seq
-        after = resume_point(call)
-        stream = TaskStream(call, task.id, seq if after is None else after, has_ended=task.status in TERMINAL)
-        frames = _Frames(send, {"event": "state", "seq": seq, "task": task})
+        call, task = self._call, self._task
+        stream = TaskStream(call, task.id, self._after, has_ended=task.status in TERMINAL)
+        frames = _Frames(send, {"event": "state", "seq": self._seq, "task": task})
         try:
             async with call.drain.limited(FAREWELL_SECONDS), stream_race(call, receive) as race:
                 await stream.follow(frames, race)

@@ -14,6 +14,10 @@ from tests.integration.accounts.conftest import Person, Realm
 from tests.support import accounts
 from tests.support import servers as real
 from tests.support.apis import running_api
+from tests.support.proxy import fault_proxy
+from tests.support.waiting import wait_until_sync
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from taskflow.kit.clock import now, rfc3339
 
@@ -102,3 +106,58 @@ def test_a_silent_stream_ends_with_its_credentials(
     assert not [line for line in rest if line.startswith(("data:", "event:"))]
     again = httpx.get(f"{twin}{path}", headers=STREAM | accounts.bearer(token), timeout=5)
     assert again.status_code == (404 if end is narrowed else 401)
+
+
+@pytest.mark.parametrize("with_ticket", [False, True], ids=["key", "ticket"])
+def test_a_socket_closes_with_its_credentials(realm: Realm, twin: str, with_ticket: bool) -> None:
+    task_id = waiting_task(realm, realm.ann.key).split("/")[-2]
+    key = accounts.make_key(realm.url, realm.ann.key, "read")
+    url, shows = f"{twin.replace('http', 'ws', 1)}/ws/tasks/{task_id}", accounts.bearer(key["key"])
+    if with_ticket:
+        ticket = realm.call("POST", "/api/v1/stream-tickets", key["key"]).json()["ticket"]
+        url, shows = f"{url}?ticket={ticket}", {}
+    with connect(url, additional_headers=shows) as socket:
+        assert "state" in socket.recv(timeout=5)
+        assert realm.call("DELETE", f"/api/v1/api-keys/{key['id']}", realm.ann.key).is_success
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=CLOSED_SECONDS)
+        assert (socket.close_code, socket.close_reason) == (4401, "the credentials have ended")
+    with pytest.raises(InvalidStatus) as refused, connect(url, additional_headers=shows):
+        pass
+    assert refused.value.response.status_code == 401
+
+
+@pytest.mark.parametrize("shown", ["nobody", "bob"])
+def test_a_socket_is_for_who_may_read_the_task(realm: Realm, shown: str) -> None:
+    task_id = waiting_task(realm, realm.ann.key).split("/")[-2]
+    url = f"{realm.url.replace('http', 'ws', 1)}/ws/tasks/{task_id}"
+    shows = realm.bob.shows if shown == "bob" else {}
+    with pytest.raises(InvalidStatus) as refused, connect(url, additional_headers=shows):
+        pass
+    assert refused.value.response.status_code == (404 if shown == "bob" else 401)
+    submitting = accounts.make_key(realm.url, realm.ann.key, "submit")
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(url, additional_headers=accounts.bearer(submitting["key"])),
+    ):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_a_stream_outlasts_the_absence_of_postgresql(realm: Realm, servers: real.Servers) -> None:
+    """Neither its credentials nor its task can be read meanwhile; it goes on where it was."""
+    path = waiting_task(realm, realm.ann.key)
+    with (
+        fault_proxy(realm.database_url) as proxy,
+        running_api(proxy.url, servers.nats_url, **accounts.REQUIRED) as api,
+        reading(f"{api.url}{path}", realm.ann.key) as lines,
+    ):
+        proxy.cut()
+        wait_until_sync(
+            lambda: "credentials.read_failed" in api.log.read_text(), "the api has missed PostgreSQL", 20
+        )
+        realm.call("POST", f"{path.removesuffix('/events')}/cancel", realm.ann.key).raise_for_status()
+        proxy.heal()
+        told = [line for line in lines if line.startswith("data:")]
+    assert len(told) == 2
+    assert '"status":"cancelled"' in told[0]
