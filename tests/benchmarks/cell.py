@@ -23,6 +23,7 @@ MODULES = (
     "traces",
     "letters",
     "auth",
+    "feed",
     "pushes",
     "peers",
 )
