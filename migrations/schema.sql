@@ -268,12 +268,12 @@ CREATE TABLE public.stat_series (
     completed bigint DEFAULT 0 NOT NULL,
     failed bigint DEFAULT 0 NOT NULL,
     retried bigint DEFAULT 0 NOT NULL,
-    waits bigint[] DEFAULT '{}'::bigint[] NOT NULL,
-    runs bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    waits integer[] DEFAULT '{}'::integer[] NOT NULL,
+    runs integer[] DEFAULT '{}'::integer[] NOT NULL,
     CONSTRAINT stat_series_step CHECK ((step_seconds = ANY (ARRAY[60, 300, 900, 3600, 21600, 86400])))
 );
 
-COMMENT ON TABLE public.stat_series IS 'What happened in a minute, or in a longer step; an empty queue and type: over all of them.';
+COMMENT ON TABLE public.stat_series IS 'What happened in a minute, or in a longer step; an empty queue or type: over all of them.';
 
 COMMENT ON COLUMN public.stat_series.waits IS 'How many starts had waited how long: counts of buckets (domain.histogram).';
 
@@ -626,6 +626,8 @@ CREATE INDEX signing_secrets_user ON public.signing_secrets USING btree (user_id
 CREATE INDEX stat_deltas_owned ON public.stat_deltas USING btree (owner_id) WHERE (owner_id <> '00000000-0000-0000-0000-000000000000'::uuid);
 
 CREATE INDEX tasks_due ON ONLY public.tasks USING btree (due_at) WHERE (status = ANY (ARRAY['scheduled'::text, 'retrying'::text]));
+
+CREATE INDEX tasks_ended ON ONLY public.tasks USING btree (status, id) WHERE (status = ANY (ARRAY['failed'::text, 'cancelled'::text, 'expired'::text]));
 
 CREATE INDEX tasks_expiring ON ONLY public.tasks USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (status = ANY (ARRAY['scheduled'::text, 'queued'::text, 'retrying'::text])));
 

@@ -22,6 +22,7 @@ MODULES = (
     "memory",
     "traces",
     "letters",
+    "million",
     "auth",
     "feed",
     "pushes",

@@ -21,6 +21,7 @@ from tests.support.systems import ROOT, System, running_system
 from tests.support.waiting import wait_until_sync
 
 from taskflow.kit.ids import first_id_at
+from taskflow.store.partitions import ensure_ranges
 from taskflow.store.stats import read_totals
 
 STATED_CONCURRENCY = 2_000
@@ -64,6 +65,12 @@ class Ground:
     def execute(self, statement: str) -> None:
         """Statements without arguments, such as may stand in no transaction."""
         self._runner.run(self._conn.execute(statement, timeout=600))
+
+    def make_ranges(self, days: int) -> None:
+        """Make the ranges of ids of so many days ago until now."""
+        today = datetime.now(UTC)
+        moments = [today - timedelta(days=ago) for ago in range(days + 1)]
+        self._runner.run(ensure_ranges(self._conn, moments))
 
     def finished(self) -> int:
         """How many tasks are terminal by the figures, which costs no scan of the tasks."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.benchmarks import auth, letters, single
+from tests.benchmarks import auth, letters, million, single
 from tests.benchmarks.cell import MODULES, Asked, load_cells
 from tests.benchmarks.drain import drain
 from tests.benchmarks.figures import percentiles, spread
@@ -60,3 +60,12 @@ def test_letters_are_looked_through_and_replayed_in_the_small() -> None:
     undisturbed, killed = replays.rows
     assert "two kills" in killed.what
     assert (undisturbed.figures["replayed twice"], killed.figures["replayed twice"]) == (0, 0)
+
+
+def test_many_tasks_are_listed_in_the_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A twentieth of them. That every answer is right is checked on the way; the plans, by the store's contract."""
+    monkeypatch.setattr(million, "ASKED", 3)
+    lists, searches, figures, series = million.measure(Asked(1, 0.05))
+    assert {"failed", "of a type that has none"} <= {row.what for row in lists.rows}
+    assert all(row.figures["p50 ms"] for table in (lists, searches, figures) for row in table.rows)
+    assert series.row("an hour by the minute, by type").figures["series"] == 10

@@ -54,10 +54,13 @@ def rights(topology: Topology, role: Role) -> Rights:
 
 
 def _api(topology: Topology) -> tuple[list[str], list[str]]:
-    """Announces what was submitted, tells commands, hears what moves, and reads it again from the stream of events."""
+    """Announces what was submitted, tells commands, hears what moves, and reads it again from the stream of events; looks
+    whether a task has a doorbell.
+    """
     return [
         *_announcing(topology),
         *_commands(topology, OPERATOR_COMMANDS),
+        *_watermarks(topology),
         f"$JS.API.CONSUMER.CREATE.{topology.events_stream}.*",
         topology.next_subject(topology.events_stream, "*"),
     ], topology.shard_subjects()
@@ -82,8 +85,7 @@ def _scheduler(topology: Topology) -> tuple[list[str], list[str]]:
         *_announcing(topology),
         topology.dlq_subject,
         *(f"$JS.API.STREAM.{verb}.{stream}" for verb in ("INFO", "CREATE", "UPDATE") for stream in streams),
-        f"$JS.API.CONSUMER.INFO.{topology.stream}.*",
-        f"$JS.API.STREAM.MSG.GET.{topology.stream}",
+        *_watermarks(topology),
     ], []
 
 
@@ -107,6 +109,11 @@ def _notifier(topology: Topology) -> tuple[list[str], list[str]]:
 def _announcing(topology: Topology) -> list[str]:
     """Doorbells, news of what moved, and that there are webhooks to deliver."""
     return [*topology.lane_subjects(), *topology.shard_subjects(), topology.control_subject("webhook")]
+
+
+def _watermarks(topology: Topology) -> list[str]:
+    """The oldest doorbell of each lane."""
+    return [f"$JS.API.CONSUMER.INFO.{topology.stream}.*", f"$JS.API.STREAM.MSG.GET.{topology.stream}"]
 
 
 def _commands(topology: Topology, names: Sequence[str]) -> list[str]:

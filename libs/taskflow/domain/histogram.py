@@ -9,9 +9,11 @@ below 1 ms, at most 1 ms; of times of 35 days and more, no more is known than th
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import accumulate
 from math import ceil, log2
+from operator import add
 
 FIRST_SECONDS = 0.001
 PER_OCTAVE = 4
@@ -36,9 +38,13 @@ def bounds_of(bucket: int) -> tuple[float, float]:
     return low, FIRST_SECONDS * 2 ** (bucket / PER_OCTAVE)
 
 
+_BOUNDS = [bounds_of(bucket) for bucket in range(BUCKETS)]
+
+
 def merge(some: Counts, more: Counts) -> list[int]:
     """Both together."""
-    return [one + another for one, another in zip_longest(some, more, fillvalue=0)]
+    short, long = (some, more) if len(some) < len(more) else (more, some)
+    return [*map(add, short, long), *long[len(short) :]]
 
 
 def trimmed(counts: list[int]) -> list[int]:
@@ -50,24 +56,22 @@ def trimmed(counts: list[int]) -> list[int]:
 
 
 def percentiles(counts: Counts, percents: Sequence[float]) -> list[float] | None:
-    """The least time that so many per cent of all do not exceed, for each of `percents`, which rise; None of nothing.
+    """The least time that so many per cent of all do not exceed, for each of `percents`; None of nothing.
 
     Within its bucket, as if the times lay there evenly.
     """
-    total = sum(counts)
-    if not total:
+    reached = list(accumulate(counts))
+    if not reached or not reached[-1]:
         return None
-    found: list[float] = []
-    below = 0
-    ranks = [max(1, ceil(total * percent / 100)) for percent in percents]
-    for bucket, count in enumerate(counts):
-        while count and len(found) < len(ranks) and below + count >= ranks[len(found)]:
-            found.append(_within(bucket, (ranks[len(found)] - below) / count))
-        below += count
+    found = []
+    for percent in percents:
+        rank = max(1, ceil(reached[-1] * percent / 100))
+        bucket = bisect_left(reached, rank)
+        found.append(_within(bucket, 1 - (reached[bucket] - rank) / counts[bucket]))
     return found
 
 
 def _within(bucket: int, share: float) -> float:
     """The time that stands so far into a bucket; of the last nothing is known but its beginning."""
-    low, high = bounds_of(bucket)
+    low, high = _BOUNDS[bucket]
     return low if bucket == _LAST else low + (high - low) * share

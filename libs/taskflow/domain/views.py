@@ -13,19 +13,26 @@ from taskflow.domain.task import LaneName, Time, WaitingFor
 
 WorkerStatus = Literal["live", "draining", "gone"]
 BlockerCode = Literal[
-    "finished",
-    "running",
     "due_time",
+    "retry_delay",
     "queue_paused",
     "type_paused",
     "worker_for_queue",
     "worker_for_type",
     "free_slot",
+    "bus_away",
+    "doorbell_lost",
+    "push_host",
+    "starting",
+    "running",
+    "attempts_spent",
+    "finished",
 ]
+"""In the order in which they must go; the last four say that nothing blocks, or that nothing can run any more."""
 
 
 class Blocker(Struct, frozen=True):
-    """One reason why a task does not start now; `numbers` is what that was judged by."""
+    """One reason why a task does not start now: what to do about it, and in `numbers` what that was judged by."""
 
     code: BlockerCode
     detail: str
@@ -33,7 +40,7 @@ class Blocker(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True):
-    """Why a task does not run now: `reasons` in the order in which they must go; empty if nothing blocks."""
+    """Why a task does not run now: `reasons` in the order in which they must go, `starting` if nothing blocks."""
 
     id: str
     status: str

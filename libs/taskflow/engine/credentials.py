@@ -1,8 +1,9 @@
 """Who calls: API keys and access tokens, as PostgreSQL had them at most four seconds ago.
 
 What is in use is read again every two seconds, all of it in one statement, so that a call waits for PostgreSQL only
-when its credentials are new here; and so that a key which is revoked is refused everywhere within five seconds. While
-nobody calls, nothing is read.
+when its credentials are new here; and so that a key which is revoked is refused everywhere within five seconds. Who
+has a stream open waits for the end of its credentials (`ended`), which are read with the others. While nobody calls and
+no stream is open, nothing is read.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from taskflow.domain.account import ADMIN_SCOPES, Caller, scopes_of
+from taskflow.domain.account import ADMIN_SCOPES, Caller, Scope, scopes_of
 from taskflow.domain.errors import Overloaded, Unauthenticated, Unavailable
 from taskflow.engine.tokens import Claims, Tokens
 from taskflow.kit.batcher import Batcher, Full
@@ -57,6 +58,14 @@ class _Held(Struct):
     noted_at: float = float("-inf")
 
 
+class _Watch(Struct):
+    """Streams of one caller that stay open as long as these credentials allow the same."""
+
+    caller: Caller
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    watchers: int = 0
+
+
 class Credentials:
     """Tells callers by what they show. Enter it first."""
 
@@ -65,6 +74,7 @@ class Credentials:
         self._tokens = tokens
         self._held: dict[Name, _Held] = {}
         self._claims: dict[str, Claims] = {}
+        self._watches: dict[Name, _Watch] = {}
         self._used = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._lookups: Batcher[Name, _Held | None] = Batcher(
@@ -100,10 +110,58 @@ class Credentials:
             raise Unauthenticated(_ENDED)
         return caller
 
+    async def caller_of(self, name: Name) -> Caller:
+        """Whose key or session this is, as it is now. Raises Unauthenticated."""
+        return await self._caller(name, _UNKNOWN_KEY if isinstance(name, bytes) else _ENDED)
+
+    def name_of(self, shown: str) -> tuple[Name, float | None]:
+        """What a key or access token is known by that `caller` took; and when it ends by itself, in seconds since 1970."""
+        if shown.startswith(_KEY_START):
+            return digest(shown), None  # when a key expires its row tells
+        claims = self._read(shown)
+        return claims.session_id, claims.expires_at
+
+    async def ended(self, name: Name, before: Caller, until: float | None = None) -> None:
+        """Return once these credentials are good no more, or allow something else than `before`, or at `until`.
+
+        While PostgreSQL is away they are taken for good: a stream tells nothing that is not read there.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if until is None else max(0.0, until - time.time())):
+                await self._changed(name, before)
+
+    async def _changed(self, name: Name, before: Caller) -> None:
+        held = self._held.get(name)
+        if held is not None and held.caller.scopes != before.scopes:
+            return
+        watch = self._watches.setdefault(name, _Watch(before))
+        if watch.caller.scopes != before.scopes:
+            return
+        watch.watchers += 1
+        self._used.set()
+        try:
+            await watch.over.wait()
+        finally:
+            watch.watchers -= 1
+            if not watch.watchers and self._watches.get(name) is watch:
+                del self._watches[name]
+
+    def _tell_watchers(self, name: Name, scopes: frozenset[Scope] | None) -> None:
+        """What credentials allow now; None: nothing."""
+        watch = self._watches.get(name)
+        if watch is not None and watch.caller.scopes != scopes:
+            del self._watches[name]
+            watch.over.set()
+
     def forget(self, ended: Callable[[Caller], bool]) -> None:
-        """These have just been ended here, or allow something else now: their next call is checked anew."""
+        """These have just been ended here, or allow something else now: their next call is checked anew.
+
+        Their streams end, and come back if they may.
+        """
         for name in [name for name, held in self._held.items() if ended(held.caller)]:
             del self._held[name]
+        for name in [name for name, watch in self._watches.items() if ended(watch.caller)]:
+            self._tell_watchers(name, None)
 
     def _read(self, shown: str) -> Claims:
         """The claims of a token; checking its signature each time would be a tenth of the call."""
@@ -148,8 +206,10 @@ class Credentials:
     def _keep(self, name: Name, holder: KeyHolder | SessionHolder | None, moment: float) -> _Held | None:
         if holder is None:
             self._held.pop(name, None)
+            self._tell_watchers(name, None)
             return None
         caller, until = _as_caller(name, holder)
+        self._tell_watchers(name, caller.scopes)
         held = self._held.get(name)
         if held is None:
             if len(self._held) >= HELD_MAX:
@@ -164,6 +224,8 @@ class Credentials:
             await self._used.wait()
             self._used.clear()
             await asyncio.sleep(READ_SECONDS)
+            if self._watches:
+                self._used.set()
             try:
                 await self._read_again()
             except Unavailable as error:
@@ -173,9 +235,10 @@ class Credentials:
         """Read what is in use, forget what is not, and note when keys were used."""
         moment = time.monotonic()
         for name, held in list(self._held.items()):
-            if moment - held.used_at > IDLE_SECONDS:
+            if moment - held.used_at > IDLE_SECONDS and name not in self._watches:
                 del self._held[name]
-        names = [name for name, held in self._held.items() if moment - held.used_at <= AGE_SECONDS_MAX]
+        called = [name for name, held in self._held.items() if moment - held.used_at <= AGE_SECONDS_MAX]
+        names = list({*called, *self._watches})
         for start in range(0, len(names), 1_000):
             await self._look_up(names[start : start + 1_000])
         noted = [held for held in self._held.values() if held.caller.key_id and _is_to_note(held, moment)]

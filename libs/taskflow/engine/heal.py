@@ -23,6 +23,8 @@ from taskflow.store.doorbells import Head, Rung
 log = get_logger(__name__)
 
 GRACE = timedelta(seconds=5)
+HEAL_SECONDS = 5.0
+"""How often it looks."""
 PAGE = 5_000
 
 

@@ -1,4 +1,4 @@
-"""Reading: tasks and their history, dead letters, figures, queues, workers, types; and why a task does not run."""
+"""Reading: tasks and their history, dead letters, figures, queues, workers, types."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from taskflow.domain.dead_letter import DeadLetter, DeadLetterDetail, LetterGrou
 from taskflow.domain.errors import Overloaded
 from taskflow.domain.filters import LetterFilters, TaskFilters
 from taskflow.domain.task import DEFAULT_QUEUE, LANE_NAMES, Execution, LogLine, Task, TaskEvent
-from taskflow.domain.views import DayCount, Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo, WorkerStatus
+from taskflow.domain.views import DayCount, QueueInfo, Stats, TypeInfo, WorkerInfo, WorkerStatus
 from taskflow.engine.directory import Directory, schema_value
-from taskflow.engine.explain import explain
+from taskflow.engine.histories import Histories
 from taskflow.kit.batcher import Batcher, Full
 from taskflow.kit.clock import now, rfc3339
 from taskflow.store import catalog, dead_letters, history, stats, tasks
 from taskflow.store.connect import Database
 from taskflow.store.errors import verdict
+from taskflow.store.history import Asked
 from taskflow.store.stats import Day, Total
 from taskflow.store.tasks import Wanted
 from taskflow.store.workers import WorkerRow
@@ -45,6 +46,7 @@ class Reader:
         self._started_at = time.monotonic()
         self._stats: dict[str | None, tuple[float, Stats]] = {}
         self._counting = asyncio.Lock()
+        self._histories = Histories(database)
         self._singles: Batcher[Wanted, Task | None] = Batcher(
             self._read,
             verdict=verdict,
@@ -56,9 +58,11 @@ class Reader:
 
     async def __aenter__(self) -> Self:
         await self._singles.__aenter__()
+        await self._histories.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._histories.__aexit__(*_)
         await self._singles.__aexit__(*_)
 
     async def task(self, task_id: str, owner: str | None = None) -> Task | None:
@@ -67,6 +71,14 @@ class Reader:
             return await self._singles.put(Wanted(task_id, owner))
         except Full as error:
             raise Overloaded("too many reads are waiting", retry_after_seconds=1) from error
+
+    async def numbered_task(self, task_id: str, owner: str | None = None) -> tuple[Task, int] | None:
+        """The same, with the newest number of its history: what comes after it is all that comes."""
+        async with self._database.connection() as conn:
+            found = await tasks.read_numbered(conn, Wanted(task_id, owner))
+        if found is not None:
+            await self.tell_waits([found[0]])
+        return found
 
     async def _read(self, wanted: list[Wanted]) -> Sequence[Task | None]:
         async with self._database.connection() as conn:
@@ -112,25 +124,11 @@ class Reader:
                 return None
             return await history.read_logs(conn, task_id, after=after, limit=limit)
 
-    async def events(self, task_id: str, after: int, owner: str | None = None) -> list[TaskEvent] | None:
-        """What happened after number `after`, in order without a gap, a page at most; None as above."""
-        async with (
-            self._database.connection() as conn,
-            conn.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            timeline = await history.read_timeline(conn, task_id, after=after, limit=EVENTS_PAGE, owner=owner)
-        return None if timeline is None else timeline.events(after)
-
-    async def explain(self, task_id: str, owner: str | None = None) -> Explanation | None:
-        """Why a task does not run now; None without such a task, or if it is not the owner's."""
-        task = await self.task(task_id, owner)
-        if task is None:
-            return None
-        await self._directory.fresh(0)
-        self._tell_wait(task)
-        async with self._database.connection() as conn:
-            queues = {row.name: row for row in await catalog.read_queues(conn)}
-        return explain(task, self._directory, queues.get(task.queue), now())
+    async def events(
+        self, task_id: str, after: int, owner: str | None = None, limit: int = EVENTS_PAGE
+    ) -> list[TaskEvent] | None:
+        """What happened after number `after`, in order without a gap; if not all of it, `limit` at least. None as above."""
+        return await self._histories.events(Asked(task_id, after, owner, limit))
 
     async def dead_letters(self, filters: LetterFilters, limit: int, before: str | None) -> list[DeadLetter]:
         """Newest first, older than `before`."""

@@ -18,7 +18,7 @@ from taskflow.domain.series import (
 from taskflow.kit.clock import rfc3339
 from taskflow.store import series
 from taskflow.store.connect import Conn, Database
-from taskflow.store.series import Figures
+from taskflow.store.series import Asked, Figures
 
 PERCENTS = (50, 95, 99)
 Points = list[Figures | None]
@@ -34,15 +34,13 @@ class SeriesReader:
         self, window: Window, queues: Sequence[str], types: Sequence[str], group_by: GroupBy | None
     ) -> SeriesAnswer:
         """One series, or one for each queue (or type); of these the greatest. What is not narrowed is of all."""
+        asked = Asked(window, queues, types, group_by)
         async with self._database.connection() as conn:
-            names: Sequence[str | None] = [None]
-            left_out = 0
-            if group_by is not None:
-                names, left_out, rows = await _named(conn, window, queues, types, group_by)
-            elif queues or types:
-                rows = await series.read_parts(conn, window, queues, types, None)
+            if group_by is None:
+                names: Sequence[str | None] = [None]
+                left_out, rows = 0, await series.read_figures(conn, asked)
             else:
-                rows = await series.read_sums(conn, window)
+                names, left_out, rows = await _named(conn, asked)
         # Thousands of points take a moment, and others are waiting for an answer.
         told = await asyncio.to_thread(_told, window, rows, names, group_by)
         return SeriesAnswer(
@@ -54,22 +52,17 @@ class SeriesReader:
         )
 
 
-async def _named(
-    conn: Conn, window: Window, queues: Sequence[str], types: Sequence[str], group_by: GroupBy
-) -> tuple[list[str], int, list[Figures]]:
+async def _named(conn: Conn, asked: Asked) -> tuple[list[str], int, list[Figures]]:
     """What the series are called, how many more there are, and their figures. Those asked for by name are told though
     they are empty.
     """
-    ranked, count = await series.rank_names(conn, window, queues, types, group_by, SERIES_MAX)
-    asked = set(queues if group_by == "queue" else types)
-    names = [*ranked, *sorted(asked.difference(ranked))][:SERIES_MAX]
-    left_out = max(count, len(asked)) - len(names)
-    if group_by == "queue":
-        queues = names
-    else:
-        types = names
-    rows = await series.read_parts(conn, window, queues, types, group_by) if names else []
-    return names, left_out, rows
+    ranked, count = await series.rank_names(conn, asked, SERIES_MAX)
+    is_by_queue = asked.group_by == "queue"
+    wanted = set(asked.queues if is_by_queue else asked.types)
+    names = [*ranked, *sorted(wanted.difference(ranked))][:SERIES_MAX]
+    narrowed = asked._replace(queues=names) if is_by_queue else asked._replace(types=names)
+    rows = await series.read_figures(conn, narrowed) if names else []
+    return names, max(count, len(wanted)) - len(names), rows
 
 
 def _told(

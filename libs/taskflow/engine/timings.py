@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Self
 
@@ -49,7 +50,7 @@ class Timings:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._tallies: dict[Kind, _Tally] = {}
-        self._flushed_at = time.monotonic()
+        self._begun_at = 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,20 +73,24 @@ class Timings:
         tally = self._tallies.get((task.queue, task.type)) or self._new(task)
         tally.runs[bucket_of(seconds)] += 1
 
-    async def flush(self) -> None:
-        """Add what was counted to the series."""
+    async def flush(self) -> float:
+        """Add what was counted to the series; returns in how many seconds to come again: at a full ten of them, so that
+        what is told together happened in one minute.
+        """
         if self._tallies:
             await self._write()
-        self._flushed_at = time.monotonic()
+        return FLUSH_SECONDS - time.time() % FLUSH_SECONDS
 
     async def _write(self) -> None:
         taken, self._tallies = self._tallies, {}
-        half_ago = (time.monotonic() - self._flushed_at) / 2
+        begun_at = self._begun_at
+        half_ago = (time.monotonic() - begun_at) / 2
         try:
             async with self._database.connection() as conn:
                 await add_times(conn, _told(taken), seconds_ago=half_ago)
         except (Unavailable, asyncio.CancelledError):
             self._keep(taken)
+            self._begun_at = begun_at
             raise
         except Exception as error:  # a worker does not end for its times, and trying again would not mend it
             log.exception("timings.refused", error=str(error))
@@ -99,15 +104,17 @@ class Timings:
         return self._made((task.queue, task.type))
 
     def _made(self, kind: Kind) -> _Tally:
+        if not self._tallies:
+            self._begun_at = time.monotonic()
         if len(self._tallies) >= KINDS_MAX:
             return self._tallies.setdefault(_ALL, _Tally())
         return self._tallies.setdefault(kind, _Tally())
 
 
 def _told(tallies: dict[Kind, _Tally]) -> list[Times]:
-    """What the series are told: each kind, and all together."""
-    whole = _Tally()
-    for tally in tallies.values():
-        whole.add(tally)
-    shown = {**tallies, _ALL: whole}
-    return [Times(*kind, trimmed(each.waits), trimmed(each.runs)) for kind, each in shown.items()]
+    """What the series are told: each kind, each queue, each type, and all together."""
+    sums: dict[Kind, _Tally] = defaultdict(_Tally)
+    for (queue, name), tally in tallies.items():
+        for kind in {(queue, name), (queue, ""), ("", name), _ALL}:
+            sums[kind].add(tally)
+    return [Times(*kind, trimmed(each.waits), trimmed(each.runs)) for kind, each in sums.items()]

@@ -71,9 +71,9 @@ SELECT q.name, q.paused,
      + coalesce((SELECT sum(CASE WHEN target = 'running' THEN n ELSE -n END) FROM stat_deltas d
                  WHERE d.queue = q.name AND (target = 'running' OR origin = 'running')
                    AND target IS DISTINCT FROM origin), 0) AS running,
-       ARRAY(SELECT count(t.id) FROM generate_series(0, 3) AS l(lane)
-             LEFT JOIN tasks t ON t.status = 'queued' AND t.queue = q.name AND t.lane = l.lane
-             GROUP BY l.lane ORDER BY l.lane) AS waiting,
+       ARRAY(SELECT (SELECT count(*) FROM tasks t
+                     WHERE t.status = 'queued' AND t.queue = q.name AND t.lane = l.lane)
+             FROM generate_series(0, 3) AS l(lane) ORDER BY l.lane) AS waiting,
        (SELECT min(h.queued_at) FROM generate_series(0, 3) AS l(lane), LATERAL (
             SELECT t.queued_at FROM tasks t WHERE t.status = 'queued' AND t.queue = q.name AND t.lane = l.lane
             ORDER BY t.rung_at LIMIT 1) h) AS oldest_at

@@ -5,8 +5,11 @@ All of it is numbered by `tasks.seq`, taken under the row's lock: the order of n
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -27,6 +30,15 @@ class Line(Struct, frozen=True):
     level: str | None
     text: str | None
     fraction: float | None = None
+
+
+class Asked(NamedTuple):
+    """Events that are asked for: of a task, if it is this owner's (None: anybody's), after a number, so many at once."""
+
+    task_id: str
+    after: int
+    owner: str | None
+    limit: int
 
 
 # $1 task id uuid[]  $2 number  $3 worker id  $4 at  $5 level (null: progress)  $6 text  $7 fraction
@@ -84,11 +96,10 @@ async def append_lines(conn: Conn, lines: Sequence[Line]) -> dict[tuple[str, int
 # $1 task id
 # The running try, which has no row yet, is read from the task.
 READ_EXECUTIONS = """-- store.history.read_executions
-SELECT number, life, attempt, status, worker_id, queued_at, started_at, finished_at, error, started_seq, finished_seq,
-       moved_to
+SELECT number, life, attempt, status, worker_id, started_at, finished_at, error
 FROM executions WHERE task_id = $1
 UNION ALL
-SELECT number, life, attempt, 'started', worker_id, queued_at, started_at, NULL, NULL, started_seq, NULL, NULL
+SELECT number, life, attempt, 'started', worker_id, started_at, NULL, NULL
 FROM tasks WHERE id = $1 AND status = $2
 ORDER BY number"""
 
@@ -96,14 +107,38 @@ ORDER BY number"""
 READ_LOGS = """-- store.history.read_logs
 SELECT seq, at, number, level, message FROM task_logs WHERE task_id = $1 AND seq > $2::bigint ORDER BY seq LIMIT $3"""
 
-# $1 task id  $2 after seq  $3 limit
-READ_EVENTS = """-- store.history.read_events
-SELECT seq, at, kind, status, data FROM task_events WHERE task_id = $1 AND seq > $2::bigint ORDER BY seq LIMIT $3"""
+# $1 task id uuid[]  $2 owner id uuid[]; null: anybody's
+# With the running try, which has no row yet.
+READ_LIVES = """-- store.history.read_lives
+SELECT g.place, t.status, t.seq, t.created_at, t.queued_at, t.number, t.life, t.attempt, t.started_at, t.started_seq,
+       t.worker_id
+FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS g(task_id, owner, place)
+JOIN tasks t ON t.id = g.task_id AND (g.owner IS NULL OR t.owner_id = g.owner)"""
 
-# $1 task id  $2 owner id; null: anybody's
-READ_LIVE = """-- store.history.read_live
-SELECT status, seq, created_at, queued_at, finished_at FROM tasks
-WHERE id = $1 AND ($2::uuid IS NULL OR owner_id = $2)"""
+# $1 task id uuid[]  $2 after seq bigint[]
+READ_TRIES = """-- store.history.read_tries
+SELECT g.place, e.number, e.attempt, e.life, e.status, e.moved_to, e.queued_at, e.started_at, e.finished_at,
+       e.started_seq, e.finished_seq, e.worker_id
+FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS g(task_id, after, place)
+JOIN executions e ON e.task_id = g.task_id AND (e.finished_seq IS NULL OR e.finished_seq > g.after)"""
+
+# $1 task id uuid[]  $2 after seq bigint[]  $3 limit integer[]
+READ_LINES = """-- store.history.read_lines
+SELECT g.place, l.seq, l.at, l.number, l.level, l.message
+FROM unnest($1::uuid[], $2::bigint[], $3::integer[]) WITH ORDINALITY AS g(task_id, after, n, place)
+CROSS JOIN LATERAL (
+    SELECT seq, at, number, level, message FROM task_logs
+    WHERE task_id = g.task_id AND seq > g.after ORDER BY seq LIMIT g.n
+) l"""
+
+# $1 task id uuid[]  $2 after seq bigint[]  $3 limit integer[]
+READ_MARKS = """-- store.history.read_marks
+SELECT g.place, m.seq, m.at, m.kind, m.status, m.data
+FROM unnest($1::uuid[], $2::bigint[], $3::integer[]) WITH ORDINALITY AS g(task_id, after, n, place)
+CROSS JOIN LATERAL (
+    SELECT seq, at, kind, status, data FROM task_events
+    WHERE task_id = g.task_id AND seq > g.after ORDER BY seq LIMIT g.n
+) m"""
 
 # $1 task id  $2 owner id; null: anybody's
 TASK_EXISTS = """-- store.history.task_exists
@@ -127,26 +162,65 @@ async def read_logs(conn: Conn, task_id: str, *, after: int, limit: int) -> list
     return [LogLine(r["seq"], rfc3339(r["at"]), r["number"], r["level"], r["message"]) for r in rows]
 
 
-async def read_timeline(
-    conn: Conn, task_id: str, *, after: int, limit: int, owner: str | None = None
-) -> Timeline | None:
-    """Everything needed to tell the events after number `after`; call it in a repeatable-read transaction.
+async def read_timelines(conn: Conn, asked: Sequence[Asked]) -> list[Timeline | None]:
+    """Everything needed to tell the events that are asked for; call it in a repeatable-read transaction.
 
-    None without such a task, or if it is not the owner's.
+    None without such a task, or if it is not the owner's. What has no news is read no further.
     """
-    live = await conn.fetchrow(READ_LIVE, task_id, owner)
-    if live is None:
-        return None
-    logs = await conn.fetch(READ_LOGS, task_id, after, limit)
-    events = await conn.fetch(READ_EVENTS, task_id, after, limit)
-    tries = await conn.fetch(READ_EXECUTIONS, task_id, "running")
-    cut = [rows[-1]["seq"] for rows in (logs, events) if len(rows) == limit]
+    rows = await conn.fetch(READ_LIVES, [one.task_id for one in asked], [one.owner for one in asked])
+    lives = {row["place"] - 1: row for row in rows}
+    fresh = [place for place, live in lives.items() if live["seq"] > asked[place].after]
+    parts = await _read_parts(conn, [asked[place] for place in fresh]) if fresh else []
+    found = dict(zip(fresh, parts, strict=True))
+    return [
+        _timeline(lives[place], found.get(place, _NO_NEWS), one.limit) if place in lives else None
+        for place, one in enumerate(asked)
+    ]
+
+
+class _Parts(NamedTuple):
+    """The rows of one history."""
+
+    tries: list[Row]
+    lines: list[Row]
+    marks: list[Row]
+
+
+_NO_NEWS = _Parts([], [], [])
+
+
+async def _read_parts(conn: Conn, asked: Sequence[Asked]) -> list[_Parts]:
+    ids, after = [one.task_id for one in asked], [one.after for one in asked]
+    limits = [one.limit for one in asked]
+    tries = _by_place(await conn.fetch(READ_TRIES, ids, after), "number")
+    lines = _by_place(await conn.fetch(READ_LINES, ids, after, limits), "seq")
+    marks = _by_place(await conn.fetch(READ_MARKS, ids, after, limits), "seq")
+    return [_Parts(tries[place], lines[place], marks[place]) for place in range(len(asked))]
+
+
+def _by_place(rows: list[Row], order: str) -> dict[int, list[Row]]:
+    """The rows of each that was asked for, in their order."""
+    found: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row["place"] - 1].append(row)
+    for some in found.values():
+        some.sort(key=itemgetter(order))
+    return found
+
+
+def _timeline(live: Row, parts: _Parts, limit: int) -> Timeline:
+    cut = [rows[-1]["seq"] for rows in (parts.lines, parts.marks) if len(rows) == limit]
+    tries = [_try(row) for row in parts.tries]
+    if live["status"] == "running":
+        tries.append(_running_try(live))
     return Timeline(
         LiveAttempt(live["status"], live["created_at"], live["queued_at"]),
         horizon=min([live["seq"], *cut]),
-        tries=[_try(row) for row in tries],
-        marks=[_mark(row) for row in events],
-        logs=[LogLine(r["seq"], rfc3339(r["at"]), r["number"], r["level"], r["message"]) for r in logs],
+        tries=tries,
+        marks=[_mark(row) for row in parts.marks],
+        logs=[
+            LogLine(r["seq"], rfc3339(r["at"]), r["number"], r["level"], r["message"]) for r in parts.lines
+        ],
     )
 
 
@@ -178,6 +252,22 @@ def _try(row: Row) -> Try:
         started_seq=row["started_seq"],
         finished_seq=row["finished_seq"],
         worker_id=str(row["worker_id"]) if row["worker_id"] else None,
+    )
+
+
+def _running_try(live: Row) -> Try:
+    return Try(
+        number=live["number"],
+        attempt=live["attempt"],
+        life=live["life"],
+        status="started",
+        moved_to=None,
+        queued_at=live["queued_at"],
+        started_at=live["started_at"],
+        finished_at=None,
+        started_seq=live["started_seq"],
+        finished_seq=None,
+        worker_id=str(live["worker_id"]) if live["worker_id"] else None,
     )
 
 

@@ -1,8 +1,8 @@
 """What happened by the minute and by longer steps: counts folded from deltas, times told by the workers. Never a scan of
 tasks.
 
-A row with an empty queue and type sums over all. Rows are written in the order of their key, so that a scheduler and the
-workers never deadlock.
+There is a row for each queue and type, for each queue (its type is empty), for each type (its queue is), and for all. Rows
+are written in the order of their key, so that a scheduler and the workers never deadlock.
 """
 
 from __future__ import annotations
@@ -40,50 +40,44 @@ COUNT_MOVES = f"""happened AS (
     INSERT INTO stat_series AS s (step_seconds, at, queue, type, submitted, started, completed, failed, retried)
     SELECT step, at, coalesce(queue, ''), coalesce(type, ''), coalesce(sum(submitted), 0), coalesce(sum(started), 0),
            coalesce(sum(completed), 0), coalesce(sum(failed), 0), coalesce(sum(retried), 0)
-    FROM stepped GROUP BY GROUPING SETS ((step, at, queue, type), (step, at)) ORDER BY 1, 2, 3, 4
+    FROM stepped GROUP BY step, at, CUBE (queue, type) ORDER BY 1, 2, 3, 4
     ON CONFLICT (step_seconds, at, queue, type) DO UPDATE
     SET submitted = s.submitted + excluded.submitted, started = s.started + excluded.started,
         completed = s.completed + excluded.completed, failed = s.failed + excluded.failed,
         retried = s.retried + excluded.retried
 )"""
 
-# $1 queue[]  $2 type[] (both empty: over all)  $3 waits bigint[] as text  $4 runs, likewise  $5 how many seconds ago
+# $1 queue[]  $2 type[] (empty: over all)  $3 waits integer[] as text  $4 runs, likewise  $5 how many seconds ago
 ADD_TIMES = f"""-- store.series.add_times
 INSERT INTO stat_series AS s (step_seconds, at, queue, type, waits, runs)
 SELECT step, date_bin(step * interval '1 second', now() - $5 * interval '1 second', timestamptz 'epoch'), queue, type,
-       waits::bigint[], runs::bigint[]
+       waits::integer[], runs::integer[]
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS g(queue, type, waits, runs), unnest({STEPS}) AS steps(step)
 ORDER BY 1, 2, 3, 4
 ON CONFLICT (step_seconds, at, queue, type) DO UPDATE
-SET waits = ARRAY(SELECT coalesce(a, 0) + coalesce(b, 0)
+SET waits = ARRAY(SELECT least(coalesce(a, 0)::bigint + coalesce(b, 0), 2147483647)::integer
                   FROM unnest(s.waits, excluded.waits) WITH ORDINALITY AS u(a, b, place) ORDER BY place),
-    runs = ARRAY(SELECT coalesce(a, 0) + coalesce(b, 0)
+    runs = ARRAY(SELECT least(coalesce(a, 0)::bigint + coalesce(b, 0), 2147483647)::integer
                  FROM unnest(s.runs, excluded.runs) WITH ORDINALITY AS u(a, b, place) ORDER BY place)"""
 
-_FIGURES = "at, submitted, started, completed, failed, retried, waits, runs"
-
-# $1 step in seconds  $2 from  $3 to (exclusive)
-READ_SUMS = f"""-- store.series.read_sums
-SELECT NULL AS name, {_FIGURES} FROM stat_series
-WHERE step_seconds = $1 AND at >= $2 AND at < $3 AND queue = '' AND type = ''"""
-
-# $1..$3 as above  $4 queue[]  $5 type[], an empty list does not narrow  $6 'queue' or 'type'; null: no names
-_NAMED = "CASE $6::text WHEN 'queue' THEN queue WHEN 'type' THEN type END AS name"
+# $1 step in seconds  $2 from  $3 to (exclusive)  $4 whether by queue  $5 whether by type
+# $6 queue[]  $7 type[], an empty list does not narrow  $8 'queue' or 'type'; null: no names
 _PARTS = """FROM stat_series
-WHERE step_seconds = $1 AND at >= $2 AND at < $3 AND queue <> ''
-  AND (cardinality($4::text[]) = 0 OR queue = ANY($4)) AND (cardinality($5::text[]) = 0 OR type = ANY($5))"""
-READ_PARTS = f"""-- store.series.read_parts
-SELECT {_NAMED}, {_FIGURES} {_PARTS}"""
+WHERE step_seconds = $1 AND at >= $2 AND at < $3 AND (queue <> '') = $4 AND (type <> '') = $5
+  AND (cardinality($6::text[]) = 0 OR queue = ANY($6)) AND (cardinality($7::text[]) = 0 OR type = ANY($7))"""
+_NAME = "CASE $8::text WHEN 'queue' THEN queue WHEN 'type' THEN type END AS name"
+READ_FIGURES = f"""-- store.series.read_figures
+SELECT {_NAME}, at, submitted, started, completed, failed, retried, waits, runs {_PARTS}"""
 
-# $1..$6 as above  $7 limit
+# $1..$8 as above  $9 limit
 RANK_NAMES = f"""-- store.series.rank_names
-SELECT {_NAMED}, count(*) OVER () AS all_names {_PARTS}
-GROUP BY 1 ORDER BY sum(submitted + started) DESC, 1 LIMIT $7"""
+SELECT {_NAME}, count(*) OVER () AS all_names {_PARTS}
+GROUP BY 1 ORDER BY sum(submitted + started) DESC, 1 LIMIT $9"""
 
 # $1 queue  $2 minutes
 STARTED_LATELY = """-- store.series.started_lately
 SELECT coalesce(sum(started), 0)::bigint FROM stat_series
-WHERE step_seconds = 60 AND queue = $1
+WHERE step_seconds = 60 AND queue = $1 AND type <> ''
   AND at >= date_trunc('minute', now()) - $2::integer * interval '1 minute' AND at < date_trunc('minute', now())"""
 
 # $1 keep for (seconds)  $2 longer steps: so many times as long  $3 limit of each step
@@ -101,12 +95,21 @@ SELECT count(*) FROM gone"""
 
 
 class Times(NamedTuple):
-    """How long tasks of a queue and type waited and ran (`domain.histogram`); both empty: of all."""
+    """How long tasks of a queue and type waited and ran (`domain.histogram`); what is empty: of all."""
 
     queue: str
     type: str
     waits: Counts
     runs: Counts
+
+
+class Asked(NamedTuple):
+    """What is asked for: when; of which queues and types (empty: all); and what the series are called by, if anything."""
+
+    window: Window
+    queues: Sequence[str] = ()
+    types: Sequence[str] = ()
+    group_by: GroupBy | None = None
 
 
 class Figures(NamedTuple):
@@ -139,27 +142,30 @@ def _array(counts: Counts) -> str:
     return "{" + ",".join(map(str, counts)) + "}"
 
 
-async def read_sums(conn: Conn, window: Window) -> list[Figures]:
-    """What happened, over all, in the steps in which something did."""
-    rows = await conn.fetch(READ_SUMS, window.step_seconds, window.start, window.end)
-    return [Figures(*row) for row in rows]
+async def read_figures(conn: Conn, asked: Asked) -> list[Figures]:
+    """What happened, in the steps in which something did; rows of one name and step are to be added up."""
+    return [Figures(*row) for row in await conn.fetch(READ_FIGURES, *_arguments(asked))]
 
 
-async def read_parts(
-    conn: Conn, window: Window, queues: Sequence[str], types: Sequence[str], group_by: GroupBy | None
-) -> list[Figures]:
-    """What happened by queue and type, in the steps in which something did; those of one name are to be added up."""
-    asked = (window.step_seconds, window.start, window.end, queues, types, group_by)
-    return [Figures(*row) for row in await conn.fetch(READ_PARTS, *asked)]
-
-
-async def rank_names(
-    conn: Conn, window: Window, queues: Sequence[str], types: Sequence[str], group_by: GroupBy, limit: int
-) -> tuple[list[str], int]:
+async def rank_names(conn: Conn, asked: Asked, limit: int) -> tuple[list[str], int]:
     """The queues (or types) of most tasks, the greatest first; and how many there are in all."""
-    asked = (window.step_seconds, window.start, window.end, queues, types, group_by, limit)
-    rows = await conn.fetch(RANK_NAMES, *asked)
+    rows = await conn.fetch(RANK_NAMES, *_arguments(asked), limit)
     return [row["name"] for row in rows], rows[0]["all_names"] if rows else 0
+
+
+def _arguments(asked: Asked) -> tuple[object, ...]:
+    window, queues, types, group_by = asked
+    is_by_queue, is_by_type = bool(queues) or group_by == "queue", bool(types) or group_by == "type"
+    return (
+        window.step_seconds,
+        window.start,
+        window.end,
+        is_by_queue,
+        is_by_type,
+        queues,
+        types,
+        group_by,
+    )
 
 
 async def started_per_second(conn: Conn, queue: str, minutes: int = 5) -> float:

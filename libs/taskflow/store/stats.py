@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -121,6 +122,21 @@ SELECT coalesce(sum(n), 0)::bigint FROM (
     UNION ALL SELECT origin, -n FROM unfolded
 ) AS all_parts WHERE status IN ('scheduled', 'queued', 'retrying')"""
 
+# $1 queue[]  $2 type[]; an empty list does not narrow
+COUNT_STATUSES = """-- store.stats.count_statuses
+SELECT status, sum(n)::bigint AS n, coalesce(sum(n) FILTER (
+           WHERE (cardinality($1::text[]) = 0 OR queue = ANY($1)) AND (cardinality($2::text[]) = 0 OR type = ANY($2))
+       ), 0)::bigint AS matching
+FROM (
+    SELECT queue, type, status, n FROM stat_totals
+    UNION ALL SELECT queue, type, target, n FROM stat_deltas WHERE target IS NOT NULL
+    UNION ALL SELECT queue, type, origin, -n FROM stat_deltas WHERE origin IS NOT NULL
+) AS all_parts WHERE status NOT IN ('accepted', 'pruned') GROUP BY status"""
+
+# $1 owner id
+COUNT_FOLDED = """-- store.stats.count_folded
+SELECT coalesce(sum(n), 0)::bigint FROM owner_totals WHERE owner_id = $1 AND status NOT IN ('accepted', 'pruned')"""
+
 READ_DAYS = """-- store.stats.read_days
 SELECT d.day::date AS day, coalesce(sum(p.submitted), 0)::bigint AS submitted,
        coalesce(sum(p.completed), 0)::bigint AS completed, coalesce(sum(p.failed), 0)::bigint AS failed
@@ -176,6 +192,20 @@ async def read_days(conn: Conn, owner: str | None = None) -> list[Day]:
 async def read_owned(conn: Conn) -> dict[tuple[str, ...], int]:
     """The present figures of all owners but the built-in one, by (owner, queue, type, status)."""
     return {(str(owner), *place): n for owner, *place, n in await conn.fetch(READ_OWNED)}
+
+
+async def count_statuses(
+    conn: Conn, queues: Sequence[str], types: Sequence[str]
+) -> dict[str, tuple[int, int]]:
+    """How many tasks there are in each status: in all, and of these queues and types."""
+    rows = await conn.fetch(COUNT_STATUSES, queues, types)
+    return {row["status"]: (row["n"], row["matching"]) for row in rows}
+
+
+async def count_folded(conn: Conn, owner: str) -> int:
+    """How many tasks this owner has, but for the last seconds' moves."""
+    count: int = await conn.fetchval(COUNT_FOLDED, owner)
+    return count
 
 
 async def count_waiting(conn: Conn, owner: str) -> int:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from taskflow.domain.filters import TaskFilters
 from taskflow.domain.task import LOCAL_OWNER, Task
+from taskflow.domain.transitions import LIVE, Status
 from taskflow.kit.ids import first_id_at
-from taskflow.store import wire
+from taskflow.store import stats, wire
 from taskflow.store.connect import Conn
 
 
@@ -58,6 +59,27 @@ LIST_TASKS = f"""-- store.tasks.list_tasks
 LIST_OWN_TASKS = f"""-- store.tasks.list_own_tasks
 {_LIST} {MATCH_OWN} {_PAGE}"""
 
+# The statuses that have an index each; in each branch nothing is read unless its status is asked for. That ids lie within
+# bounds is said so that no other index will do.
+_ENDED = f"""(SELECT id FROM tasks
+     WHERE status = '<status>' AND '<status>' = ANY($1) AND {_MATCH} AND ($10::uuid IS NULL OR owner_id = $10)
+     ORDER BY id DESC LIMIT $11)"""
+_MATCH_LIVE = _MATCH.replace("id >= $6 AND id < $7", "(id >= $6 AND id < $7) IS TRUE")
+_OWN_LIVE = f"{_MATCH_LIVE} AND ($10::uuid IS NULL OR owner_id = $10)"
+LIST_BY_STATUS = f"""-- store.tasks.list_by_status
+WITH found AS MATERIALIZED (
+    {_ENDED.replace("<status>", "failed")}
+    UNION ALL {_ENDED.replace("<status>", "cancelled")}
+    UNION ALL {_ENDED.replace("<status>", "expired")}
+    UNION ALL SELECT id FROM tasks WHERE status = 'queued' AND 'queued' = ANY($1) AND {_OWN_LIVE}
+    UNION ALL SELECT id FROM tasks WHERE status = 'running' AND 'running' = ANY($1) AND {_OWN_LIVE}
+    UNION ALL SELECT id FROM tasks
+    WHERE status IN ('scheduled', 'retrying') AND ARRAY['scheduled', 'retrying'] && $1 AND {_OWN_LIVE}
+)
+{_LIST} id = ANY (ARRAY(SELECT id FROM found ORDER BY id DESC LIMIT $11)) ORDER BY id DESC"""
+LIVE_READ_MAX = 20_000
+"""Of live tasks so many are sorted for a list; where more live, one soon meets them among the newest."""
+
 _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 _LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 _SLACK = timedelta(minutes=1)
@@ -74,6 +96,12 @@ async def read_tasks(conn: Conn, wanted: Sequence[Wanted]) -> dict[Wanted, Task]
     }
 
 
+async def read_numbered(conn: Conn, wanted: Wanted) -> tuple[Task, int] | None:
+    """A task with the newest number of its history, or None; of an owner: only his."""
+    row = await conn.fetchrow(READ_TASKS, [wanted.id], [wanted.owner])
+    return (wire.task(row), row["seq"]) if row else None
+
+
 async def read_statuses(conn: Conn, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
     """Status and newest history number of these ids that exist."""
     return {str(row["id"]): (row["status"], row["seq"]) for row in await conn.fetch(READ_STATUSES, ids)}
@@ -83,9 +111,31 @@ async def list_tasks(
     conn: Conn, filters: TaskFilters, *, limit: int, before: str | None, payload: bool, result: bool
 ) -> list[Task]:
     """Newest first, `limit` at most, older than `before`. What is not asked for stays behind."""
-    statement = LIST_OWN_TASKS if filters.owner else LIST_TASKS
+    statement = await _statement(conn, filters)
+    if statement is None:
+        return []
     records = await conn.fetch(statement, *matching(filters, before), limit, payload, result)
     return [wire.task(row) for row in records]
+
+
+async def _statement(conn: Conn, filters: TaskFilters) -> str | None:
+    """What to ask, by the figures; None: there is nothing. Two walk back from the newest task (of the owner), and would
+    look for what is rare among all there are; one goes by the indexes of statuses.
+    """
+    walk = LIST_OWN_TASKS if filters.owner else LIST_TASKS
+    if not (filters.statuses or filters.queues or filters.types):
+        return walk
+    counts = await stats.count_statuses(conn, filters.queues, filters.types)
+    asked = filters.statuses or tuple(Status)
+    if not any(counts.get(status, (0, 0))[1] for status in asked):
+        return None
+    if Status.COMPLETED in asked:
+        return walk
+    there = {status: counts.get(status, (0, 0))[0] for status in asked}
+    if sum(there[status] for status in LIVE.intersection(asked)) > LIVE_READ_MAX:
+        return walk
+    is_small = filters.owner and await stats.count_folded(conn, filters.owner) < sum(there.values())
+    return walk if is_small else LIST_BY_STATUS
 
 
 def matching(filters: TaskFilters, before: str | None = None) -> tuple[object, ...]:

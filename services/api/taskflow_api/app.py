@@ -32,6 +32,7 @@ from taskflow_api.routes import OPERATIONS
 from taskflow_api.server import bound_socket, serve_http
 from taskflow_api.services import Services
 from taskflow_api.settings import Settings
+from taskflow_api.sockets import METHODS, TaskSockets, is_socket
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp as App
@@ -60,6 +61,7 @@ def create_app(services: Services, settings: Settings, drain: Drain | None = Non
         app,
         drain,
         allowed_methods,
+        sockets=TaskSockets(services, settings, drain),
         proxies=Proxies(settings.trusted_proxies),
         cors=Cors(settings.cors_origin),
         logs_requests=settings.log_level == "debug",
@@ -82,6 +84,8 @@ def allowed_methods(path: str) -> list[str]:
     """The methods of a path, for 405 and OPTIONS; empty if there is no such path."""
     if path in _PAGES:
         return ["GET", "HEAD", "OPTIONS"]
+    if is_socket(path):
+        return METHODS
     # A path written out in full goes before one with a parameter, as in Litestar's routing.
     found = [one for _, one in _TEMPLATES if one.path == path]
     found = found or [one for form, one in _TEMPLATES if form.fullmatch(path)]
@@ -98,7 +102,9 @@ def _wanted(operation: Operation, settings: Settings) -> Scope | None:
 def _route(operation: Operation, wanted: Scope | None, services: Services, drain: Drain) -> HTTPRouteHandler:
     async def endpoint(request: Request[Any, Any, Any]) -> ASGIApp:
         try:
-            caller = await services.admission.admit(request.scope, wanted, signs_in=operation.signs_in)
+            caller = await services.admission.admit(
+                request.scope, wanted, signs_in=operation.signs_in, takes_ticket=operation.takes_ticket
+            )
             call = Call(operation, request.scope, request.receive, services, drain, caller)
             return await operation.handle(call)
         except TaskflowError as error:

@@ -6,6 +6,8 @@ Set by `server.serve_http` when the program is told to stop; read by the edge, t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Self
 
 
@@ -16,6 +18,7 @@ class Drain:
         self._begun = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._limits: dict[asyncio.Timeout, float] = {}
         self.requests = 0
 
     @property
@@ -25,7 +28,26 @@ class Drain:
 
     def begin(self) -> None:
         """From now on new work is refused, and whoever waits is woken."""
+        if self.draining:
+            return
         self._begun.set()
+        for limit, seconds in self._limits.items():
+            limit.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    @asynccontextmanager
+    async def limited(self, seconds: float) -> AsyncIterator[None]:
+        """The block may last for ever, but only so long after the drain began; then it is broken off without an error."""
+        limit = asyncio.timeout(seconds if self.draining else None)
+        try:
+            async with limit:
+                self._limits[limit] = seconds
+                try:
+                    yield
+                finally:
+                    del self._limits[limit]
+        except TimeoutError:
+            if not limit.expired():
+                raise
 
     async def begun(self) -> None:
         """Wait until the drain begins."""

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
+from litestar.enums import ScopeType
+
 from taskflow.domain.errors import Overloaded, TaskflowError
 from taskflow.kit.logging import get_logger
 from taskflow_api import meters
@@ -23,6 +25,8 @@ from taskflow_api.cors import PREFLIGHT, Cors, Fields, is_preflight
 from taskflow_api.drain import Drain
 from taskflow_api.problems import problem
 from taskflow_api.replies import Reply
+from taskflow_api.sockets import as_request
+from taskflow_api.websocket import PREFIX
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -34,6 +38,7 @@ REQUESTS_MAX = 5_000
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _NOT_ANSWERED = 499
 """The status of a request that the end of this api broke off before its answer began."""
+_OPENED = 101
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -46,6 +51,7 @@ class Edge:
         drain: Drain,
         allowed: Callable[[str], list[str]],
         *,
+        sockets: ASGIApp | None = None,
         proxies: Proxies | None = None,
         cors: Cors | None = None,
         logs_requests: bool = False,
@@ -53,14 +59,17 @@ class Edge:
         self._app = app
         self._drain = drain
         self._allowed = allowed
+        self._sockets = sockets or app
         self._proxies = proxies or Proxies()
         self._cors = cors or Cors()
         self._logs_requests = logs_requests
         meters.IN_PROGRESS.set_function(lambda: drain.requests)
 
     async def __call__(self, any_scope: Scope, receive: Receive, send: Send) -> None:
-        # The server speaks no WebSocket and sends no lifespan. It keeps its own view of the request: a copy.
+        # The server sends no lifespan. It keeps its own view of the request: a copy.
         scope = cast("HTTPScope", dict(any_scope))
+        if any_scope["type"] == ScopeType.WEBSOCKET:
+            send = as_request(scope, send)
         request_id = _request_id(scope)
         scope["state"]["address"], scope["scheme"] = self._proxies.caller(scope)
         shared, is_shared = self._cors.headers(scope)
@@ -123,7 +132,7 @@ class Edge:
             scope["method"] = "GET"
         elif scope["method"] == "OPTIONS":
             return self._options(scope, path)
-        return self._app
+        return self._sockets if path.startswith(PREFIX) else self._app
 
     def _options(self, scope: HTTPScope, path: str) -> ASGIApp:
         methods = self._allowed(path)
@@ -199,6 +208,11 @@ class _Exchange:
                 await self._send_no_body(is_more=message.get("more_body", False))
                 return
             self.is_over = not message.get("more_body", False)
+        elif message["type"] == "websocket.accept":
+            self.status, self.is_stream = _OPENED, True
+            message["headers"] = [*self._common, (b"x-request-id", self._request_id)]
+        elif message["type"] == "websocket.close":
+            self.is_over = True
         await self._send(message)
 
     async def _send_no_body(self, *, is_more: bool) -> None:

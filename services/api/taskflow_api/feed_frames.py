@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from taskflow.domain.feed import Place, event_of
 from taskflow.domain.task import LANE_NAMES, LaneName, Moved
+from taskflow_api import sse
 
 _encoder = msgspec.json.Encoder()
 
@@ -47,23 +48,17 @@ def frame(place: Place, move: Moved, at_ns: int) -> bytes:
         event = msgspec.structs.replace(
             event, number=said.number, level=said.level, fraction=said.fraction, message=said.message
         )
-    return b"event: %s\nid: %d-%d\ndata: %s\n\n" % (
-        event_of(move).encode(),
-        place.sequence,
-        place.index,
-        _encoder.encode(event),
-    )
+    return sse.frame(event_of(move), str(place), _encoder.encode(event))
 
 
 def mark(place: Place, reason: str) -> bytes:
     """What tells readers to look again."""
-    data = _encoder.encode({"reason": reason})
-    return b"event: resync\nid: %d-%d\ndata: %s\n\n" % (place.sequence, place.index, data)
+    return sse.frame("resync", str(place), _encoder.encode({"reason": reason}))
 
 
 def standing(place: Place | None) -> bytes:
     """No event, but the id from which a reader who comes back goes on (an empty `data` is not dispatched)."""
-    return b"id: %d-%d\n\n" % (place.sequence, place.index) if place is not None else b"\n"
+    return b"id: %s\n\n" % str(place).encode() if place is not None else b""
 
 
 @lru_cache(maxsize=64)

@@ -146,7 +146,7 @@ class Operation(Struct, frozen=True):
     """One call of the api. `problems` are the statuses of its refusals beside those every call has.
 
     `scope` is what credentials must allow; None: none are asked for. `signs_in`: it takes what credentials are made of,
-    and is limited by address.
+    and is limited by address. `takes_ticket`: it is a stream, and may be opened with a ticket.
     """
 
     id: str
@@ -163,6 +163,7 @@ class Operation(Struct, frozen=True):
     body: Body | None = None
     problems: tuple[int, ...] = ()
     signs_in: bool = False
+    takes_ticket: bool = False
 
     @property
     def path_parameters(self) -> list[str]:

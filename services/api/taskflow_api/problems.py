@@ -20,6 +20,7 @@ from taskflow_api.replies import Reply
 
 PROBLEM_JSON = "application/problem+json"
 CHALLENGE = 'Bearer realm="taskflow"'
+_HANDSHAKE = [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-version", "13")]
 PROBLEMS_MAX = 100
 """Faults told of in one answer."""
 
@@ -28,6 +29,12 @@ class MethodNotAllowed(TaskflowError):
     """The method is not allowed here."""
 
     code = "method_not_allowed"
+
+
+class UpgradeRequired(TaskflowError):
+    """Only a WebSocket can be opened here."""
+
+    code = "upgrade_required"
 
 
 STATUSES: dict[type[TaskflowError], int] = {
@@ -53,6 +60,7 @@ STATUSES: dict[type[TaskflowError], int] = {
     errors.TargetRefused: 422,
     errors.IdempotencyKeyReused: 422,
     errors.QueueLimit: 422,
+    UpgradeRequired: 426,
     errors.RateLimited: 429,
     errors.AccountLocked: 429,
     TaskflowError: 500,
@@ -105,6 +113,8 @@ def problem(
         headers.append(("retry-after", str(max(1, math.ceil(error.retry_after_seconds or 1)))))
     if status == HTTPStatus.UNAUTHORIZED:
         headers.append(("www-authenticate", CHALLENGE))
+    if status == HTTPStatus.UPGRADE_REQUIRED:
+        headers += _HANDSHAKE
     members = {**(extra or {}), **msgspec.to_builtins(body)}
     return Reply(status, msgspec.json.encode(members), headers, PROBLEM_JSON)
 

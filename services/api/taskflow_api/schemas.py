@@ -23,6 +23,7 @@ from taskflow.domain.views import Explanation, QueueInfo, Stats, TypeInfo, Worke
 from taskflow.domain.webhook import Delivery, DeliveryAttempt, Endpoint, SigningSecret
 from taskflow.engine.accounts import Registered
 from taskflow.engine.sign_in import Granted
+from taskflow.engine.stream_tickets import StreamTicket
 from taskflow_api.bodies import REASON_CHARS_MAX
 from taskflow_api.bulk import CanaryBody
 from taskflow_api.problems import STATUSES, ProblemDetails
@@ -35,7 +36,7 @@ Schema = dict[str, Any]
 _OUTPUTS = (
     Task, Execution, LogLine, TaskEvent, DeadLetter, LetterGroup, Explanation, Stats, QueueInfo, WorkerInfo,
     TypeInfo, Accepted, DeadLetterDetail, FailedTry, Operation, OperationDetail, AuditEvent, User, Profile, ApiKey,
-    Granted, Registered, Delivery, DeliveryAttempt, Endpoint, SigningSecret, SeriesAnswer,
+    Granted, Registered, Delivery, DeliveryAttempt, Endpoint, SigningSecret, SeriesAnswer, StreamTicket,
 )  # fmt: skip
 _INPUTS = (Submission, Item, Batch, CanaryBody, *ACCOUNT_BODIES)
 _SERIES_PARTS = ("Series", "SeriesPoint", "Percentiles")

@@ -23,6 +23,7 @@ from taskflow_api.common_headers import COMMON
 from taskflow_api.drain import Drain
 from taskflow_api.edge import new_request_id
 from taskflow_api.problems import problem
+from taskflow_api.websocket import FRAME_BYTES_MAX, PING_SECONDS, PONG_SECONDS, PREFIX, Socket, is_handshake
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
@@ -40,6 +41,8 @@ MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 BACKLOG = 2048
 DRAIN_SECONDS_MAX = 10.0
 """How long requests that are inside when the program is told to stop may take to finish."""
+FLUSH_SECONDS_MAX = 1
+"""How long their callers may then take to read what is left of the answers: a stream's `bye` may stand behind much."""
 
 
 _COMMON = "".join(f"{name.decode()}: {value.decode()}\r\n" for name, value in COMMON)
@@ -57,6 +60,8 @@ class Connection(HttpToolsProtocol):
     _in_head = True
     _size = 0
     _size_before = 0
+    _upgrades: bool | None = None
+    """Whether the request at hand opens a WebSocket; None: not looked at yet."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -83,6 +88,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self._head_size = 0
+        self._upgrades = None
         if self._timer is None:
             self._expect()
 
@@ -125,6 +131,20 @@ class Connection(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
         super().resume_writing()
+
+    def _should_upgrade(self) -> bool:
+        """What is no opening handshake, or not one for us, is a request like any other, and is answered as one."""
+        if self._upgrades is None:
+            self._upgrades = (
+                self.url.startswith(PREFIX.encode())
+                and super()._should_upgrade()
+                and is_handshake(self._head())
+            )
+        return self._upgrades
+
+    def _head(self) -> bytes:
+        fields = b"".join([b"%s: %s\r\n" % field for field in self.headers])
+        return b"%s %s HTTP/1.1\r\n%s\r\n" % (self.scope["method"].encode(), self.url, fields)
 
     def _count(self, size: int) -> None:
         """A head that arrives at once is not seen while it is incomplete, so its parts are counted too."""
@@ -192,7 +212,11 @@ def _config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Connection,
-        ws="none",
+        ws=Socket,
+        ws_max_size=FRAME_BYTES_MAX,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PONG_SECONDS,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -200,7 +224,7 @@ def _config(app: Any) -> uvicorn.Config:
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=FLUSH_SECONDS_MAX,
     )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from taskflow.engine.credentials import Credentials
     from taskflow.engine.deliveries import Deliveries
     from taskflow.engine.endpoints import Endpoints
+    from taskflow.engine.explain import Explainer
     from taskflow.engine.feed import Feed
     from taskflow.engine.health import Health
     from taskflow.engine.operations import Operations
@@ -31,6 +32,7 @@ class Services(Struct, frozen=True):
 
     submitter: Submitter
     reader: Reader
+    explainer: Explainer
     series: SeriesReader
     waiters: Waiters
     feed: Feed

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from taskflow.domain.errors import Forbidden
+from taskflow_api.cors import ANY
 from taskflow_api.settings import Settings, is_loopback
 
 if TYPE_CHECKING:
@@ -46,6 +47,21 @@ def refuse_foreign_pages(scope: HTTPScope, settings: Settings) -> None:
             raise Forbidden(_detail(origin), hint=_HINT)
     elif origin is not None and not _is_at(origin, host):
         raise Forbidden(_detail(origin), hint=_HINT)
+
+
+def refuse_foreign_sockets(scope: HTTPScope, settings: Settings) -> None:
+    """Raise Forbidden if a WebSocket is opened by a web page that is neither ours nor allowed by CORS_ORIGIN.
+
+    Whatever it shows: a browser keeps from a page the answers of others, but not a WebSocket.
+    """
+    said = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _ASKED}
+    origin = said.get(b"origin")
+    if origin is None or {origin, ANY} & set(settings.cors_origin) or _is_at(origin, said.get(b"host")):
+        return
+    raise Forbidden(
+        f"a page of {origin[:200]} opened a WebSocket, which is neither ours nor allowed",
+        hint="name it in CORS_ORIGIN",
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from litestar.types import Receive
 
 
+_LEFT = frozenset({"http.disconnect", "websocket.disconnect"})
+
+
 async def task_when_done(call: Call, task_id: str, seconds: float, early: Follower | None = None) -> Task:
     """The task once it is terminal, else as it is after `seconds`, at the drain, or when the caller left.
 
@@ -37,7 +40,7 @@ async def task_when_done(call: Call, task_id: str, seconds: float, early: Follow
 
 async def left(receive: Receive) -> None:
     """Wait until the caller has gone. The body must have been read."""
-    while (await receive())["type"] != "http.disconnect":
+    while (await receive())["type"] not in _LEFT:
         pass
 
 

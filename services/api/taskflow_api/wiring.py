@@ -18,6 +18,7 @@ from taskflow.engine.deliveries import Deliveries
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
 from taskflow.engine.endpoints import Endpoints
+from taskflow.engine.explain import Explainer
 from taskflow.engine.feed import Feed
 from taskflow.engine.health import Health
 from taskflow.engine.limits import Limiter
@@ -28,6 +29,7 @@ from taskflow.engine.series import SeriesReader
 from taskflow.engine.settings import TaskDefaults
 from taskflow.engine.sign_in import SignIn, SignInRules
 from taskflow.engine.signing import SigningSecrets
+from taskflow.engine.stream_tickets import StreamTickets
 from taskflow.engine.submit import Submitter
 from taskflow.engine.tokens import Tokens
 from taskflow.engine.users import Users
@@ -60,17 +62,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         directory = Directory(database)
         dispatcher = await enter(Dispatcher(bus, directory.least_slots))
         reader = await enter(Reader(database, directory))
-        submitter = await enter(
-            Submitter(
-                database,
-                directory,
-                dispatcher,
-                _defaults(settings),
-                strict_types=settings.strict_types,
-                validate_payloads=settings.validate_payloads,
-                waiting_max=settings.queued_tasks_per_user_max,
-            )
-        )
+        submitter = await enter(_submitter(settings, database, directory, dispatcher))
         waiters = await enter(Waiters(database, bus, reader))
         feed = await enter(Feed(bus, feed_frames.frame, feed_frames.mark))
         commands = Commands(database, bus, dispatcher, directory, reader)
@@ -79,6 +71,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         yield Services(
             submitter=submitter,
             reader=reader,
+            explainer=Explainer(database, bus),
             series=SeriesReader(database),
             waiters=waiters,
             feed=feed,
@@ -86,7 +79,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             operations=Operations(database, bus),
             health=Health(database, bus),
             credentials=signing.credentials,
-            admission=_admission(settings, signing.credentials, await enter(Limiter(database))),
+            admission=_admission(settings, signing.credentials, database, await enter(Limiter(database))),
             users=Users(database, signing.credentials),
             api_keys=ApiKeys(database, signing.credentials),
             accounts=signing.accounts,
@@ -97,12 +90,23 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
 
 
-def _defaults(settings: Settings) -> TaskDefaults:
-    return TaskDefaults(
+def _submitter(
+    settings: Settings, database: Database, directory: Directory, dispatcher: Dispatcher
+) -> Submitter:
+    defaults = TaskDefaults(
         worker_max_attempts=settings.worker_max_attempts,
         worker_backoff_base=settings.worker_backoff_base,
         worker_backoff_max=settings.worker_backoff_max,
         task_timeout=settings.task_timeout,
+    )
+    return Submitter(
+        database,
+        directory,
+        dispatcher,
+        defaults,
+        strict_types=settings.strict_types,
+        validate_payloads=settings.validate_payloads,
+        waiting_max=settings.queued_tasks_per_user_max,
     )
 
 
@@ -150,7 +154,9 @@ async def _first_admin(database: Database, passwords: Passwords, username: str, 
             return
 
 
-def _admission(settings: Settings, credentials: Credentials, limiter: Limiter) -> Admission:
+def _admission(
+    settings: Settings, credentials: Credentials, database: Database, limiter: Limiter
+) -> Admission:
     limits = LimitRules(
         per_key=settings.rate_limit_per_hour,
         per_user=settings.user_rate_limit_per_hour,
@@ -158,6 +164,7 @@ def _admission(settings: Settings, credentials: Credentials, limiter: Limiter) -
     )
     return Admission(
         credentials,
+        StreamTickets(database),
         limiter,
         limits,
         auth_required=settings.auth_required,

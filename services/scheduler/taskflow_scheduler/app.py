@@ -14,7 +14,7 @@ from taskflow.engine.beat import BEATS_PER_LEASE
 from taskflow.engine.bury import Reminder
 from taskflow.engine.census import Census
 from taskflow.engine.dispatch import Dispatcher
-from taskflow.engine.heal import Healer
+from taskflow.engine.heal import HEAL_SECONDS, Healer
 from taskflow.engine.janitor import Janitor, Keeping
 from taskflow.engine.lookout import Lookout
 from taskflow.engine.prune import Pruner
@@ -29,7 +29,6 @@ from taskflow_scheduler.settings import Settings
 
 TURN_SECONDS = 0.75
 """How late a task may be that comes due sooner than this after it was written; of others the last look told when."""
-HEAL_SECONDS = 5.0
 TOPOLOGY_SECONDS = 5.0
 FOLD_SECONDS = 15.0
 REMIND_SECONDS = 30.0

@@ -84,9 +84,12 @@ CALLED: dict[str, dict[str, set[Role]]] = {
         "$JS.API.CONSUMER.CREATE.TASKFLOW_EVENTS.spy.events.>": NOBODY,
         "$JS.API.CONSUMER.CREATE.TASKFLOW_DLQ.taskflow-worker-dlq.tasks.dlq": {D},
     },
-    "consumer_info": {"$JS.API.CONSUMER.INFO.TASKFLOW.taskflow-worker-low-mail": {S}},
+    "consumer_info": {
+        "$JS.API.CONSUMER.INFO.TASKFLOW.taskflow-worker-low-mail": {A, S},
+        "$JS.API.CONSUMER.INFO.TASKFLOW_DLQ.taskflow-worker-dlq": NOBODY,
+    },
     "get_msg": {
-        "$JS.API.STREAM.MSG.GET.TASKFLOW": {S},
+        "$JS.API.STREAM.MSG.GET.TASKFLOW": {A, S},
         "$JS.API.STREAM.MSG.GET.TASKFLOW_EVENTS": NOBODY,
     },
 }

@@ -48,6 +48,14 @@ def _asked(
         "store.moves.record_outcomes": Asked(_released(worker, held), 3_200),
         "store.tasks.read_tasks": Asked(f"{waiting}, {_many('uuid')}", 1_000),
         "store.tasks.read_statuses": Asked(waiting, 1_000),
+        "store.history.read_lives": Asked(f"{waiting}, {_many('uuid')}", 1_000),
+        "store.history.read_tries": Asked(f"{held}, {_many('bigint', '0')}", 1_000),
+        "store.history.read_lines": Asked(
+            f"{held}, {_many('bigint', '0')}, {_many('integer', '100')}", 1_000
+        ),
+        "store.history.read_marks": Asked(
+            f"{held}, {_many('bigint', '0')}, {_many('integer', '100')}", 1_000
+        ),
         "store.doorbells.read_heads": Asked("", 700),
         "store.doorbells.ring_again": Asked(f"'default', 1, now(), {ROWS}", 2_500),
         "store.doorbells.park": Asked(f"{waiting}, 'queued'", 2_300),
@@ -61,6 +69,8 @@ def _asked(
         ),
         "store.dead_letters.read_letters": Asked(f"{buried}, true, NULL", 2_500),
         "store.workers.beat": Asked(f"{me}, 15, 200", 900),
+        "store.obstacles.count_ahead": Asked(f"'{''.join(queued[-1:])}', {ROWS}", 500),
+        "store.obstacles.count_busy": Asked(_ids([worker]), 1_500),
         **_of_deliveries(_ids(leased)),
         "store.rate_limits.borrow": Asked(_limited("5", "1", "1000"), 2_000),
         "store.rate_limits.give_back": Asked(_limited("1", "1"), 2_000),

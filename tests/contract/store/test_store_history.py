@@ -11,11 +11,19 @@ from tests.contract.store.conftest import Connect
 from tests.contract.store.world import DONE, FAILED, LOST
 
 from taskflow.domain.account import By
-from taskflow.domain.task import Claimed, TaskEvent
+from taskflow.domain.task import LOCAL_OWNER, Claimed, TaskEvent
 from taskflow.kit.clock import now
 from taskflow.kit.ids import new_id
 from taskflow.store.commands import cancel_tasks, retry_tasks
-from taskflow.store.history import Line, append_lines, read_executions, read_logs, read_timeline, task_exists
+from taskflow.store.history import (
+    Asked,
+    Line,
+    append_lines,
+    read_executions,
+    read_logs,
+    read_timelines,
+    task_exists,
+)
 from taskflow.store.tending import turn_tasks
 
 
@@ -28,7 +36,7 @@ def progress(task: Claimed, fraction: float | None, text: str | None = None) -> 
 
 
 async def told(conn: asyncpg.Connection, task_id: str, after: int = 0, limit: int = 1_000) -> list[TaskEvent]:
-    timeline = await read_timeline(conn, task_id, after=after, limit=limit)
+    [timeline] = await read_timelines(conn, [Asked(task_id, after, None, limit)])
     assert timeline is not None
     return timeline.events(after)
 
@@ -76,6 +84,35 @@ async def test_pages_join_without_gap_or_repeat(conn: asyncpg.Connection) -> Non
         seen += page
     assert seen == await told(conn, task.id)
     assert [e.seq for e in seen] == list(range(1, 34))
+
+
+async def test_many_histories_are_told_as_each_alone(conn: asyncpg.Connection) -> None:
+    tasks = await world.run(conn, 4)
+    for n, task in enumerate(tasks):
+        for _ in range(3 * n):
+            await append_lines(conn, [log(task, "a"), progress(task, 0.5), log(task, "b")])
+    await world.end(conn, tasks[1:3], FAILED)
+    ids = [*(task.id for task in tasks), *await world.submit(conn, delay_seconds=60.0), new_id()]
+    asked = [
+        Asked(task_id, after, owner, limit)
+        for task_id in ids
+        for after in (0, 1, 2, 5, 30)
+        for owner in (None, LOCAL_OWNER, new_id())
+        for limit in (1, 3, 1_000)
+    ]
+    found = await read_timelines(conn, asked)
+    assert [await read_timelines(conn, [one]) for one in asked] == [[one] for one in found]
+    for one, timeline in zip(asked, found, strict=True):
+        assert (timeline is None) == (one.task_id == ids[-1] or one.owner not in {None, LOCAL_OWNER})
+        told = [] if timeline is None else timeline.events(one.after)
+        assert [event.seq for event in told] == list(range(one.after + 1, one.after + 1 + len(told)))
+        assert timeline is None or len(told) >= min(one.limit, (await seq_of(conn, one.task_id)) - one.after)
+
+
+async def seq_of(conn: asyncpg.Connection, task_id: str) -> int:
+    """The newest number of a task's history."""
+    newest: int = (await world.row(conn, task_id))["seq"]
+    return newest
 
 
 async def test_lines_are_numbered_in_the_order_they_were_given(conn: asyncpg.Connection) -> None:
@@ -155,5 +192,5 @@ async def test_executions_show_the_running_try_too(conn: asyncpg.Connection) -> 
 
 
 async def test_unknown_tasks_have_no_history(conn: asyncpg.Connection) -> None:
-    assert await read_timeline(conn, new_id(), after=0, limit=5) is None
+    assert await read_timelines(conn, [Asked(new_id(), 0, None, 5)]) == [None]
     assert not await task_exists(conn, new_id())

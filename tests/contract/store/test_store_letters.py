@@ -19,7 +19,7 @@ from taskflow.kit.ids import new_id
 from taskflow.store import dead_letters
 from taskflow.store.commands import discard_letters, replay_letters, retry_tasks
 from taskflow.store.dead_letters import Stamp
-from taskflow.store.history import read_timeline
+from taskflow.store.history import Asked, read_timelines
 from taskflow.store.mend import write_letters
 
 
@@ -129,7 +129,7 @@ async def test_a_letter_is_discarded_once(conn: asyncpg.Connection) -> None:
     assert (letter.resolved_by, letter.resolved_reason) == ("ann", "a duplicate")
     assert await discard_letters(conn, [letter_id], By("bob")) == []
     assert await world.status(conn, letter.task_id) == "failed"
-    timeline = await read_timeline(conn, letter.task_id, after=0, limit=100)
+    [timeline] = await read_timelines(conn, [Asked(letter.task_id, 0, None, 100)])
     assert timeline is not None
     last = timeline.events(0)[-1]
     assert (last.event, last.status) == ("task", "failed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,13 +11,18 @@ import asyncpg
 import pytest
 from tests.contract.store import world
 
+from taskflow.domain.account import By
 from taskflow.domain.filters import TaskFilters
 from taskflow.domain.task import Task
 from taskflow.domain.transitions import Status
 from taskflow.kit.ids import first_id_at, new_id
+from taskflow.store import stats, tasks, tending
+from taskflow.store.commands import cancel_tasks
 from taskflow.store.inserts import insert_tasks
 from taskflow.store.partitions import ensure_ranges_of
 from taskflow.store.tasks import list_tasks, read_statuses
+
+ANN, BOB = new_id(), new_id()
 
 
 async def listed(
@@ -49,6 +56,75 @@ async def test_each_filter_narrows(conn: asyncpg.Connection) -> None:
     assert await ids(conn, tags=("b", "a")) == mail[::-1]
     assert await ids(conn, tags=("a", "c")) == []
     assert await ids(conn, queues=("mail",), types=("echo",)) == []
+
+
+async def everything_there_may_be(conn: asyncpg.Connection) -> None:
+    """Tasks of every status, of two owners, types and queues, some of them with a tag."""
+    for owner in (ANN, BOB):
+        for number in range(2):
+            kind = {
+                "owner_id": owner,
+                "tags": ["odd"] * number,
+                "lane": number,
+                "type": ("demo", "echo")[number],
+            }
+            await world.submit(conn, 2, **kind)
+            await world.submit(conn, 2, queue="mail", delay_seconds=600.0, **kind)
+            await world.run(conn, 2, **kind)
+            for outcome in (world.DONE, world.PERMANENT, world.FAILED):
+                await world.end(conn, await world.run(conn, 2, **kind), outcome)
+            await cancel_tasks(conn, await world.submit(conn, 2, **kind), By("x"))
+            late = await world.submit(conn, 2, queue="mail", **kind)
+            await world.make_due(conn, late, "expires_at")
+            await tending.turn_tasks(conn, 10)
+
+
+async def test_every_way_to_a_list_finds_the_same(
+    conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the figures there are several; what they find must not differ from what is there."""
+    await everything_there_may_be(conn)
+    rows = await conn.fetch(
+        "SELECT id, status, type, queue, lane, tags, owner_id FROM tasks ORDER BY id DESC"
+    )
+    assert {row["status"] for row in rows} == set(Status)
+    ways: Counter[str] = Counter()
+    for limit, statuses, types, queues, tags, owner in itertools.product(
+        (3, 200),
+        [(), *((status,) for status in Status), ("failed", "queued"), ("scheduled", "retrying", "expired"), tuple(Status)],
+        [(), ("echo",), ("none",)], [(), ("mail",)], [(), ("odd",)], [None, ANN],
+    ):  # fmt: skip
+        filters = TaskFilters(statuses=statuses, types=types, queues=queues, tags=tags, owner=owner)
+        fitting = [
+            str(row["id"]) for row in rows
+            if (not statuses or row["status"] in statuses) and (not types or row["type"] in types)
+            and (not queues or row["queue"] in queues) and set(tags) <= set(row["tags"])
+            and (owner is None or str(row["owner_id"]) == owner)
+        ]  # fmt: skip
+        for live_max in (0, 20_000):
+            monkeypatch.setattr(tasks, "LIVE_READ_MAX", live_max)
+            ways[await tasks._statement(conn, filters) or "none"] += 1
+            for before in (None, fitting[1] if len(fitting) > 1 else None):
+                wanted = [task_id for task_id in fitting if before is None or task_id < before][:limit]
+                found = await list_tasks(
+                    conn, filters, limit=limit, before=before, payload=False, result=False
+                )
+                assert [task.id for task in found] == wanted, (filters, before)
+    assert ways.keys() == {tasks.LIST_TASKS, tasks.LIST_OWN_TASKS, tasks.LIST_BY_STATUS, "none"}
+
+
+async def test_the_list_of_an_owner_is_walked_if_he_has_few(conn: asyncpg.Connection) -> None:
+    await world.submit(conn, 1, owner_id=ANN, delay_seconds=600.0)
+    await world.submit(conn, 5, owner_id=BOB, delay_seconds=600.0)
+    await world.submit(conn, 5, owner_id=BOB)
+    await stats.fold(conn)
+    for owner, statement in (
+        (ANN, tasks.LIST_OWN_TASKS),
+        (BOB, tasks.LIST_BY_STATUS),
+        (None, tasks.LIST_BY_STATUS),
+    ):
+        filters = TaskFilters(statuses=(Status.SCHEDULED,), owner=owner)
+        assert await tasks._statement(conn, filters) == statement
 
 
 async def test_pages_join_while_tasks_are_added(conn: asyncpg.Connection) -> None:

@@ -15,7 +15,7 @@ from taskflow.domain.series import STEPS, Window, window
 from taskflow.kit.ids import new_id
 from taskflow.store import series, stats, tending
 from taskflow.store.commands import cancel_tasks, retry_tasks
-from taskflow.store.series import Times
+from taskflow.store.series import Asked, Times
 
 LONG_AGO = "date_trunc('minute', now()) - interval '{} minutes'"
 
@@ -34,6 +34,7 @@ async def test_the_rate_of_a_queue_is_that_of_its_last_full_minutes(conn: asyncp
     await put(conn, 5, "mail", "echo", started=60)
     await put(conn, 6, "mail", "demo", started=1_000_000)
     await put(conn, 1, "default", "demo", started=1_000_000)
+    await put(conn, 1, "mail", "", started=1_000_000)  # the sum over its types
     await put(conn, 1, "", "", started=1_000_000)
     assert await series.started_per_second(conn, "mail") == 1.0
     assert await series.started_per_second(conn, "mail", minutes=1) == 4.0
@@ -65,13 +66,13 @@ async def test_every_kind_of_move_is_counted_in_every_step(conn: asyncpg.Connect
 
     for step in STEPS:
         window = await last_day(conn, step)
-        assert rows(await series.read_sums(conn, window)) == [(None, 9, 7, 3, 1, 2, [], [])]
-        assert rows(await series.read_parts(conn, window, [], [], "queue")) == [
+        assert rows(await series.read_figures(conn, Asked(window))) == [(None, 9, 7, 3, 1, 2, [], [])]
+        assert rows(await series.read_figures(conn, Asked(window, [], [], "queue"))) == [
             ("default", 7, 7, 3, 1, 2, [], []),
             ("mail", 2, 0, 0, 0, 0, [], []),
         ]
-        assert rows(await series.read_parts(conn, window, ["mail"], ["demo"], None)) == []
-        assert rows(await series.read_parts(conn, window, [], ["demo"], None)) == [
+        assert rows(await series.read_figures(conn, Asked(window, ["mail"], ["demo"], None))) == []
+        assert rows(await series.read_figures(conn, Asked(window, [], ["demo"], None))) == [
             (None, 7, 7, 3, 1, 2, [], []),
         ]
 
@@ -118,14 +119,14 @@ async def test_a_minute_that_was_folded_is_added_to(conn: asyncpg.Connection) ->
 
 
 async def test_times_are_added_bucket_by_bucket(conn: asyncpg.Connection) -> None:
-    await series.add_times(conn, [Times("q", "t", [1, 2], []), Times("", "", [1, 2], [])], seconds_ago=0)
+    await series.add_times(conn, [Times("", "t", [1, 2], []), Times("", "", [1, 2], [])], seconds_ago=0)
     await series.add_times(
-        conn, [Times("", "", [0, 1, 5], [7]), Times("q", "t", [0, 1, 5], [7])], seconds_ago=0
+        conn, [Times("", "", [0, 1, 5], [7]), Times("", "t", [0, 1, 5], [7])], seconds_ago=0
     )
-    await series.add_times(conn, [Times("q", "t", [1], [1, 1])], seconds_ago=0)
+    await series.add_times(conn, [Times("", "t", [1], [1, 1])], seconds_ago=0)
     window = await last_day(conn, 86_400)
-    assert rows(await series.read_sums(conn, window)) == [(None, 0, 0, 0, 0, 0, [1, 3, 5], [7])]
-    assert rows(await series.read_parts(conn, window, [], [], "type")) == [
+    assert rows(await series.read_figures(conn, Asked(window))) == [(None, 0, 0, 0, 0, 0, [1, 3, 5], [7])]
+    assert rows(await series.read_figures(conn, Asked(window, [], [], "type"))) == [
         ("t", 0, 0, 0, 0, 0, [2, 3, 5], [8, 1])
     ]
     assert await conn.fetchval("SELECT count(*) FROM stat_series") == 2 * len(STEPS)
@@ -144,7 +145,8 @@ async def test_folds_and_workers_write_at_once_and_none_is_lost(
     kinds = [(f"q{n % 5}", f"t{n}") for n in range(20)]
 
     async def tell(line: asyncpg.Connection, order: int) -> None:
-        times = [Times(*kind, [1], [0, 1]) for kind in kinds] + [Times("", "", [20], [0, 20])]
+        times = [Times(*kind, [1], [0, 1]) for kind in [*kinds, *(("", name) for _, name in kinds)]]
+        times.append(Times("", "", [20], [0, 20]))
         for _ in range(10):
             await series.add_times(line, times[::order], seconds_ago=0)
 
@@ -163,20 +165,24 @@ async def test_folds_and_workers_write_at_once_and_none_is_lost(
     while await stats.fold(conn):
         pass
     window = await last_day(conn, 86_400)
-    [whole] = await series.read_sums(conn, window)
+    [whole] = await series.read_figures(conn, Asked(window))
     assert (whole.submitted, whole.waits, whole.runs) == (400, [400], [0, 400])
-    parts = await series.read_parts(conn, window, [], [], "type")
+    parts = await series.read_figures(conn, Asked(window, [], [], "type"))
     assert {(part.submitted, part.waits[0], part.runs[1]) for part in parts} == {(20, 20, 20)}
 
 
 async def test_the_greatest_are_named_first(conn: asyncpg.Connection) -> None:
     for number in range(6):
-        await put(conn, 1, f"q{number}", "demo", submitted=number % 3, started=number)
+        await put(conn, 1, f"q{number}", "", submitted=number % 3, started=number)
+        await put(conn, 1, f"q{number}", "demo", started=1_000)
     await put(conn, 1, "", "", submitted=1_000)
     window = await last_day(conn)
-    assert await series.rank_names(conn, window, [], [], "queue", 3) == (["q5", "q4", "q2"], 6)
-    assert await series.rank_names(conn, window, ["q1", "q0", "none"], [], "queue", 3) == (["q1", "q0"], 2)
-    assert await series.rank_names(conn, window, [], ["echo"], "type", 3) == ([], 0)
+    assert await series.rank_names(conn, Asked(window, [], [], "queue"), 3) == (["q5", "q4", "q2"], 6)
+    assert await series.rank_names(conn, Asked(window, ["q1", "q0", "none"], [], "queue"), 3) == (
+        ["q1", "q0"],
+        2,
+    )
+    assert await series.rank_names(conn, Asked(window, [], ["echo"], "type"), 3) == ([], 0)
 
 
 async def test_what_is_old_goes_minutes_first(conn: asyncpg.Connection) -> None:

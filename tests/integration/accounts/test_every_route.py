@@ -32,6 +32,7 @@ TABLE: dict[str, tuple[str, str | None]] = {
     "listExecutions": (OWN, "read"),
     "listLogs": (OWN, "read"),
     "readEvents": (OWN, "read"),
+    "makeStreamTicket": (SELF, "read"),
     "explainTask": (OWN, "read"),
     "followEvents": (SELF, "read"),
     "cancelTask": (OWN, "operate"),

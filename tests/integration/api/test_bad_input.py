@@ -223,7 +223,7 @@ def test_keys_have_a_form(http: httpx.Client, key: str | bytes) -> None:
 PATHS = [
     "/nope", "/api/v1/nope", "/api/v1/tasks/7", "/api/v1/tasks/zzzzzzzz-0000-7000-8000-000000000000",
     "/api/v1/tasks/019000000000700080000000000000aa", "/api/v1/tasks/%00", "/api/v1/tasks/%ff/logs",
-    "/api/v1/tasks/01900000-0000-7000-8000-000000000000", "/api/v1/dead-letters/1", "/metrics/x", "/api/v1/events",
+    "/api/v1/tasks/01900000-0000-7000-8000-000000000000", "/api/v1/dead-letters/1", "/metrics/x", "/api/v1/event",
     "/api/v1/tasks/01900000-0000-7000-8000-000000000000/artifacts/x",
 ]  # fmt: skip
 

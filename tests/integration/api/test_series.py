@@ -24,16 +24,24 @@ PUT = (
     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 )
 NO_TIMES: list[int] = []
+FIRST, LAST = NOON - timedelta(minutes=60), NOON - timedelta(minutes=1)
 ROWS = [
-    (60, NOON - timedelta(minutes=60), "", "", 5, 4, 3, 2, 1, [0] * 4 + [10], NO_TIMES),
-    (60, NOON - timedelta(minutes=60), "a", "x", 3, 2, 1, 1, 1, [0] * 4 + [6], NO_TIMES),
-    (60, NOON - timedelta(minutes=60), "b", "x", 1, 1, 1, 1, 0, [0] * 4 + [4], NO_TIMES),
-    (60, NOON - timedelta(minutes=60), "b", "y", 1, 1, 1, 0, 0, NO_TIMES, NO_TIMES),
-    (60, NOON - timedelta(minutes=1), "", "", 7, 0, 0, 0, 0, NO_TIMES, NO_TIMES),
-    (60, NOON - timedelta(minutes=1), "a", "x", 7, 0, 0, 0, 0, NO_TIMES, NO_TIMES),
+    (60, FIRST, "a", "x", 3, 2, 1, 1, 1, [0] * 4 + [6], NO_TIMES),
+    (60, FIRST, "b", "x", 1, 1, 1, 1, 0, [0] * 4 + [4], NO_TIMES),
+    (60, FIRST, "b", "y", 1, 1, 1, 0, 0, NO_TIMES, NO_TIMES),
+    (60, FIRST, "a", "", 3, 2, 1, 1, 1, [0] * 4 + [6], NO_TIMES),
+    (60, FIRST, "b", "", 2, 2, 2, 1, 0, [0] * 4 + [4], NO_TIMES),
+    (60, FIRST, "", "x", 4, 3, 2, 2, 1, [0] * 4 + [10], NO_TIMES),
+    (60, FIRST, "", "y", 1, 1, 1, 0, 0, NO_TIMES, NO_TIMES),
+    (60, FIRST, "", "", 5, 4, 3, 2, 1, [0] * 4 + [10], NO_TIMES),
+    *(
+        (60, LAST, queue, name, 7, 0, 0, 0, 0, NO_TIMES, NO_TIMES)
+        for queue in ("a", "")
+        for name in ("x", "")
+    ),
     (60, NOON, "", "", 1_000, 0, 0, 0, 0, NO_TIMES, NO_TIMES),
-    (3_600, NOON - timedelta(hours=1), "", "", 12, 4, 3, 2, 1, NO_TIMES, [0] * 40 + [1]),
-    *((86_400, NOON.replace(hour=0), f"q{n:02}", "z", n, 0, 0, 0, 0, NO_TIMES, NO_TIMES) for n in range(30)),
+    (3_600, FIRST, "", "", 12, 4, 3, 2, 1, NO_TIMES, [0] * 40 + [1]),
+    *((86_400, NOON.replace(hour=0), f"q{n:02}", "", n, 0, 0, 0, 0, NO_TIMES, NO_TIMES) for n in range(30)),
 ]
 
 
@@ -117,8 +125,9 @@ def test_by_queue_and_type(http: httpx.Client, query: Any, expected: list[Any]) 
     assert all(len(each["points"]) == 60 for each in answer["series"])
 
 
-def test_times_of_several_types_are_taken_together(http: httpx.Client) -> None:
-    [series] = read(http, **AN_HOUR, type="x")["series"]
+@pytest.mark.parametrize("query", [{"type": "x"}, {"type": "x", "queue": ["a", "b"]}])
+def test_times_of_several_are_taken_together(http: httpx.Client, query: Any) -> None:
+    [series] = read(http, **AN_HOUR, **query)["series"]
     assert series["points"][0]["wait_seconds"] == {"p50": 0.001841, "p95": 0.002, "p99": 0.002}
 
 

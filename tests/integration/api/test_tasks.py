@@ -261,7 +261,7 @@ def test_queues_stats_and_switches(http: httpx.Client) -> None:
     assert queue["waiting"]["high"] == 1
     task = submit(http, queue="q_switch")
     reasons = [reason["code"] for reason in http.get(f"{TASKS}/{task['id']}/explain").json()["reasons"]]
-    assert reasons == ["queue_paused", "worker_for_queue"]
+    assert reasons == ["queue_paused", "worker_for_queue", "doorbell_lost"]  # nobody has made the stream here
     assert http.post("/api/v1/queues/q_switch/resume").json() == {"name": "q_switch", "paused": False}
     check_problem(http.post("/api/v1/queues/never_named/pause"), 404, "not_found")
     check_problem(http.post("/api/v1/types/never_declared/pause"), 404, "not_found")

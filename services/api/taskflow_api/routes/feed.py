@@ -5,7 +5,8 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING
 
 from taskflow.domain.errors import BadHeader
 from taskflow.domain.feed import Wanted, parse_place
@@ -13,27 +14,21 @@ from taskflow.domain.transitions import Status
 from taskflow_api.feed_frames import standing
 from taskflow_api.operation import Answer, Call, Operation
 from taskflow_api.queries import Parameter, ecma, matching, one_of
+from taskflow_api.sse import COMMENT_SECONDS, EVENT_STREAM, KEEPALIVE, TICKET, EventStream, Output
 from taskflow_api.submission import QUEUE_PATTERN, TYPE_PATTERN
-from taskflow_api.waiting import Race, left
+from taskflow_api.waiting import Race
 
 if TYPE_CHECKING:
-    from litestar.types import ASGIApp, Receive, Scope, Send
+    from litestar.types import ASGIApp
 
     from taskflow.engine.feed_reader import Reader
 
-COMMENT_SECONDS = 15.0
-EVENT_STREAM = "text/event-stream"
-_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),
-]
 PLACE_PATTERN = r"\A[0-9]{1,20}-[0-9]{1,10}\Z"
 _EXPECTED_ID = "the id of an event of this feed, such as 41873-204118003"
 
 
 async def events(call: Call) -> ASGIApp:
-    """A stream that goes on until its reader leaves, or the api is stopped."""
+    """A stream that goes on until its reader leaves, its credentials end, or the api is stopped."""
     query = call.query
     wanted = Wanted(
         owner=call.caller.sees,
@@ -42,7 +37,18 @@ async def events(call: Call) -> ASGIApp:
         statuses=frozenset(query["status"]),
         events=frozenset(query["event"]),
     )
-    return FeedStream(call, wanted, _resume_point(call))
+    after = _resume_point(call)
+
+    async def tell(output: Output, race: Race) -> None:
+        async with call.services.feed.join(wanted, after) as reader:
+            await output.start()
+            telling = race.start("told", _tell(reader, output))
+            over = await race.first(None)
+            telling.cancel()
+            await asyncio.wait([telling])
+            await output.leave(over)
+
+    return EventStream(call, tell)
 
 
 def _resume_point(call: Call) -> str | None:
@@ -52,35 +58,11 @@ def _resume_point(call: Call) -> str | None:
     return text or call.query["last_event_id"]
 
 
-class FeedStream:
-    """The stream of one reader."""
-
-    def __init__(self, call: Call, wanted: Wanted, after: str | None) -> None:
-        self._call = call
-        self._wanted = wanted
-        self._after = after
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._call.services.feed.join(self._wanted, self._after) as reader:
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            async with Race(
-                told=self._tell(reader, send), bye=self._call.drain.begun(), gone=left(receive)
-            ) as race:
-                over = await race.first(None)
-            if "gone" not in over:
-                await _write(send, b"event: bye\ndata: {}\n\n", more=False)
-
-    async def _tell(self, reader: Reader, send: Send) -> None:
-        await _write(send, b"retry: 1000\n\n")
-        while True:
-            # The id also when nothing was wanted of what came: else a reader would come back with one of long ago.
-            text = await reader.next(COMMENT_SECONDS)
-            await _write(send, text or b": still here\n" + standing(reader.place))
-
-
-async def _write(send: Send, body: bytes, *, more: bool = True) -> None:
-    message: Any = {"type": "http.response.body", "body": body, "more_body": more}
-    await send(message)
+async def _tell(reader: Reader, output: Output) -> None:
+    while True:
+        # The id also when nothing was wanted of what came: else a reader would come back with one of long ago.
+        text = await reader.next(COMMENT_SECONDS)
+        await output.write(text or KEEPALIVE + standing(reader.place))
 
 
 _AFTER = "Only what came after: the id of the last event seen"
@@ -96,7 +78,8 @@ OPERATIONS = (
             "Frames: `event: task|log|progress`, `id:`, `data:` the event as JSON. `event: resync` says that something "
             "may have been missed (an unknown id, a reader that is too slow, a gap on the bus): look again at what you "
             "show; the complete record is each task's own history. `event: bye` when this api shuts down. An "
-            "owner is told of his own tasks. Events of one task may come out of order: `seq` and `version` tell."
+            "owner is told of his own tasks. Events of one task may come out of order: `seq` and `version` tell. "
+            "A `ticket` opens the stream in place of credentials."
         ),
         handle=events,
         query=(
@@ -105,9 +88,11 @@ OPERATIONS = (
             one_of("status", Status, "Only moves to this status"),
             one_of("event", ("task", "log", "progress"), "Only events of this kind"),
             matching("last_event_id", PLACE_PATTERN, _EXPECTED_ID, _AFTER, many=False),
+            TICKET,
         ),
         headers=(_LAST_EVENT_ID,),
         answers=(Answer(200, "Events, until the reader leaves", None, media_types=(EVENT_STREAM,)),),
         scope="read",
+        takes_ticket=True,
     ),
 )

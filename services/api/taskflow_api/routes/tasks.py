@@ -128,7 +128,7 @@ def _history(call: Call, rows: list[Any], key: str) -> ASGIApp:
 
 async def explain(call: Call) -> ASGIApp:
     """Why it does not run now."""
-    return answer(_found(call, await call.services.reader.explain(call.path["task_id"], call.caller.sees)))
+    return answer(_found(call, await call.services.explainer.explain(call.path["task_id"], call.caller.sees)))
 
 
 async def stats(call: Call) -> ASGIApp:
