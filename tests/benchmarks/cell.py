@@ -24,6 +24,7 @@ MODULES = (
     "letters",
     "million",
     "auth",
+    "feed",
     "pushes",
     "peers",
 )
