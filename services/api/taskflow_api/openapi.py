@@ -18,6 +18,13 @@ from taskflow_api.routes.operations import BULK_BODIES
 from taskflow_api.schemas import components, ref
 
 PATH = "/schema/openapi.json"
+_DESCRIPTION = """A distributed task queue for work that must not be lost. 2xx means durable.
+
+A task can also be followed by WebSocket, at `/ws/tasks/{task_id}`: one JSON object a frame, first
+`{"event":"state","seq":N,"task":Task}`, then each TaskEvent after number N (or after `?last_event_id=`); `{"event":"end"}`
+and close 1000 once the task has ended, `{"event":"bye"}` and close 1012 when this api shuts down, close 4401 when the
+credentials have ended. Credentials are those of any call that needs `read`, or `?ticket=` (makeStreamTicket). Refusals
+are answered before the upgrade, as problems."""
 _EVERY_PROBLEM = (400, 422, 500, 503)
 _WITH_RETRY_AFTER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 _SECURITY = {
@@ -64,7 +71,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "TaskFlow",
             "version": _version(),
-            "description": "A distributed task queue for work that must not be lost. 2xx means durable.",
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
