@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -97,11 +97,16 @@ class Run(NamedTuple):
 @cell("Live events", once=True)
 def measure(asked: Asked) -> list[Table]:
     """All ways in one system."""
+    return measured(WAYS, asked.seconds(SECONDS))
+
+
+def measured(ways: Sequence[Way], seconds: float) -> list[Table]:
+    """These ways, one after the other."""
     with running_ground(workers=1) as ground:
         ground.pause()
         user = _plain_user(ground)
         _submits(ground, 2.0)
-        runs = [_run(ground, way, user, asked.seconds(SECONDS)) for way in WAYS]
+        runs = [_run(ground, way, user, seconds) for way in ways]
     return [
         Table("Readers of 5,000 events/s", [Row(run.way.what, _reading(run)) for run in runs]),
         Table("The api meanwhile", [Row(run.way.what, _meanwhile(run)) for run in runs]),

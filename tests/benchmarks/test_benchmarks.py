@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.benchmarks import auth, letters, million, single
+from tests.benchmarks import auth, feed, letters, million, single
 from tests.benchmarks.cell import MODULES, Asked, load_cells
 from tests.benchmarks.drain import drain
 from tests.benchmarks.figures import percentiles, spread
@@ -69,3 +69,12 @@ def test_many_tasks_are_listed_in_the_small(monkeypatch: pytest.MonkeyPatch) -> 
     assert {"failed", "of a type that has none"} <= {row.what for row in lists.rows}
     assert all(row.figures["p50 ms"] for table in (lists, searches, figures) for row in table.rows)
     assert series.row("an hour by the minute, by type").figures["series"] == 10
+
+
+def test_the_feed_is_read_in_the_small() -> None:
+    reading, meanwhile, cpu = feed.measured(feed.WAYS[:1], 3.0)
+    told = reading.rows[0].figures
+    assert (told["missing"], told["out of order"], told["resyncs"]) == (0, 0, 0)
+    assert told["MB/s written"] > 10, "readers were told too little"
+    assert meanwhile.rows[0].figures["beside p99 ms"] > 0
+    assert cpu.rows[0].figures["readers"] > 0
