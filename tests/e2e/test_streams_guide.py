@@ -59,7 +59,7 @@ def test_the_guide_shows_what_is_answered(system: System, tmp_path: Path) -> Non
     }
     commands = [said for kind, said in found if kind == "sh"]
     [program] = [said for kind, said in found if kind == "python"]
-    assert len(commands) == 2
+    assert len(commands) == 3
     script = f"\nprintf -- '{MARK}'\n".join(commands)
     printed = run(system, "bash", "-euo", "pipefail", "-c", script, folder=tmp_path).split(MARK)
     assert printed == [shown[said] for said in commands]
