@@ -19,6 +19,7 @@ NOT_MODELLED = {
     "store.tending.prune_tasks": "only what is over and has no pending letter goes",
     "store.tending.prune_letters": "only resolved letters go",
     "store.tending.prune_keys": "idempotency keys",
+    "store.tending.prune_tickets": "tickets for streams that have expired",
     "store.tending.look": "tells which duties have nothing to do, from rows that are younger than what they act on",
     "store.commands.lock_tasks": "makes `retry_tasks` one step, as which it is modelled",
     "store.commands.lock_letters": "the same for `replay_letters` and `discard_letters`",
