@@ -127,7 +127,7 @@ def _searches() -> dict[str, Question]:
         "of a queue, all old": Question({"queue": "old"}),
         "of a type, all old": Question({"type": "old"}),
         "of a priority, all old": Question({"priority": "critical"}),
-        "with a tag that a few hundred have": Question({"tag": "customer-77"}),
+        "with a tag that a hundred have": Question({"tag": "customer-77"}),
         "with a tag that ten have, all old": Question({"tag": "old"}),
         "with a tag that none has": Question({"tag": "none"}, few=0),
     }
