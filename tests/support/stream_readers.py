@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from tests.support.sse import Event, Source
 
 TOLD = frozenset({"task", "log", "progress"})
+_OTHER_FILES = 200
 
 
 class Wrong(NamedTuple):
@@ -87,6 +89,13 @@ class TaskReader(Source):
         )
 
 
+def _allow_files(count: int) -> None:
+    """Each connection is an open file, of which many systems allow a process 1,024 until it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
 class Readers:
     """One reader a task while it is entered, spread over `urls`. `replayed`: those of the tasks that may be."""
 
@@ -104,6 +113,7 @@ class Readers:
         self.fault: BaseException | None = None
 
     def __enter__(self) -> Readers:
+        _allow_files(len(self.readers) + _OTHER_FILES)
         self._thread.start()
         return self
 
