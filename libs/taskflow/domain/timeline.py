@@ -65,17 +65,21 @@ class Timeline(Struct, frozen=True):
         told |= {mark.seq: _marked(mark) for mark in self.marks}
         for one in self.tries:
             told |= _tried(one)
-        for seq in range(max(after + 1, 2), self.horizon + 1):
+        for seq in range(self.horizon, max(after, 1), -1):
             if seq not in told:
-                told[seq] = self._came_due(seq)
+                told[seq] = self._came_due(seq, told.get(seq + 1))
         if after < 1:
             told[1] = self._submitted(told.get(2))
         return [told[seq] for seq in sorted(told) if after < seq <= self.horizon]
 
-    def _came_due(self, seq: int) -> TaskEvent:
+    def _came_due(self, seq: int, then: TaskEvent | None) -> TaskEvent:
+        """When it was is told by what it led to, or by the row, unless a later queueing has overwritten that."""
         following = next((one for one in self.tries if one.started_seq > seq), None)
-        at = (following.queued_at or following.started_at) if following else self.live.queued_at
-        return TaskEvent(seq, _text(at or self.live.created_at), "task", Status.QUEUED, {})
+        at = _text(
+            ((following.queued_at or following.started_at) if following else self.live.queued_at)
+            or self.live.created_at
+        )
+        return TaskEvent(seq, min(at, then.at) if then else at, "task", Status.QUEUED, {})
 
     def _submitted(self, second: TaskEvent | None) -> TaskEvent:
         """A task whose second event is that it came due was scheduled; else it was queued, unless that event says so."""

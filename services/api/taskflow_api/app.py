@@ -29,7 +29,7 @@ from taskflow_api.operation import Call, Operation
 from taskflow_api.problems import MethodNotAllowed, problem
 from taskflow_api.replies import Reply
 from taskflow_api.routes import OPERATIONS
-from taskflow_api.server import bound_socket, serve_http
+from taskflow_api.server import allow_many_connections, bound_socket, serve_http
 from taskflow_api.services import Services
 from taskflow_api.settings import Settings
 from taskflow_api.sockets import METHODS, TaskSockets, is_socket
@@ -72,6 +72,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
     """The program: listen until told to stop, then drain."""
     from taskflow_api.wiring import open_services
 
+    allow_many_connections()
     traces = tracing(Role.API, on=settings.traces, ratio=settings.trace_sample_ratio)
     with traces, bound_socket(settings.http_host, settings.http_port) as listener:
         async with open_services(settings) as services:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ HEAD_BYTES_MAX = 64 * 1024
 HEADERS_MAX = 200
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 BACKLOG = 2048
+FILES_MAX = 32_768
+"""Open files: a connection is one."""
 DRAIN_SECONDS_MAX = 10.0
 """How long requests that are inside when the program is told to stop may take to finish."""
 FLUSH_SECONDS_MAX = 1
@@ -226,6 +229,18 @@ def _config(app: Any) -> uvicorn.Config:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=FLUSH_SECONDS_MAX,
     )
+
+
+def allow_many_connections() -> None:
+    """Take as many open files as this process may have: most systems allow a thousand unless they are asked for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError) as error:
+        log.warning("files.limited", limit=soft, error=str(error))
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -94,3 +95,16 @@ def test_strict_types_refuse_what_nobody_declares(database_url: str, nats_url: s
         answer = httpx.post(f"{api.url}/api/v1/tasks", json={"type": "nobody"}, timeout=30)
         check_problem(answer, 422, "unknown_type")
         assert answer.json()["errors"][0]["pointer"] == "/type"
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux")
+def test_it_takes_as_many_connections_as_it_may(database_url: str, nats_url: str) -> None:
+    """Each is an open file, of which most systems allow 1,024 until they are asked for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with running_api(database_url, nats_url) as api:
+            taken, _ = resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert taken == (32_768 if hard == resource.RLIM_INFINITY else min(hard, 32_768))

@@ -144,3 +144,16 @@ def test_a_move_to_queued_is_not_told_later_than_the_try_that_followed() -> None
     line = Timeline(LiveAttempt("queued", at(0), at(4)), 4, [lost], [], [])
     times = [event.at for event in line.events(0)]
     assert times == sorted(times)
+
+
+def test_coming_due_is_not_told_later_than_the_command_that_followed() -> None:
+    """Came due, cancelled while queued, replayed: the row knows when it was queued last."""
+    again = [mark(3, "cancelled", {"from": "queued"}), mark(4, "queued", {"from": "cancelled"})]
+    line = Timeline(LiveAttempt("queued", at(0), at(4)), 4, [], again, [])
+    events = line.events(0)
+    assert [(event.seq, event.status) for event in events] == [
+        (1, "scheduled"), (2, "queued"), (3, "cancelled"), (4, "queued"),
+    ]  # fmt: skip
+    times = [event.at for event in events]
+    assert times == sorted(times)
+    assert [event.at for event in line.events(1)] == times[1:]
