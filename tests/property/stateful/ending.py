@@ -40,7 +40,7 @@ async def check_everything_ends(world: World) -> None:
         assert not _live(world), "a task does not end"
         await world.do(schedulers.rescue(world, 0))
         _check_clean(await doctor.examine())
-    await check_histories(world)
+        await check_histories(world)
 
 
 def _check_clean(diagnosis: Diagnosis) -> None:
