@@ -43,7 +43,7 @@ async def test_streams_share_their_readings(database_url: str, trips: list[int])
         await history.append_lines(conn, lines)
     await conn.close()
     unknown = Asked(new_id(), 0, None, 10)
-    asked = [Asked(task.id, after, None, 100) for after in (0, 1, 2, 10) for task in tasks] * 5
+    asked = [Asked(task.id, after, None, 100) for after in (0, 1, 2, 10) for task in tasks for _ in range(5)]
     async with Database(database_url, application="test") as database, Histories(database) as reader:
         told = await asyncio.gather(*map(reader.events, [*asked, unknown]))
         assert told.pop() is None
@@ -53,7 +53,7 @@ async def test_streams_share_their_readings(database_url: str, trips: list[int])
             assert [event.seq for event in events] == list(range(one.after + 1, 2 + n + 1))
     assert len(trips) < 20
     assert max(trips) <= READS_MAX
-    assert sum(trips) < len(asked) + 1, "what several want is read once"
+    assert sum(trips) < len(asked) / 2, "what several want is read once"
 
 
 async def test_too_many_at_once_are_turned_away(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
