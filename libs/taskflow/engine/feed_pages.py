@@ -18,6 +18,8 @@ TICK_SECONDS = 0.05
 """How long a page gathers under load: readers are written to so often. Alone, an event goes at once."""
 EVENTS_MAX = 32_768
 BYTES_MAX = 16 * 1024 * 1024
+WOKEN_AT_ONCE = 5
+"""Readers that are written to in one turn of the event loop: so that other callers need not wait for all of them."""
 JOINED_PAGES_MAX = 8
 """Of how many of the newest pages the joined bytes are kept; who is further behind joins its own."""
 
@@ -90,7 +92,7 @@ class Pages:
         self._bytes = 0
         self._closed_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._turned = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self.head = NOWHERE
         """The newest event there is."""
 
@@ -131,8 +133,15 @@ class Pages:
             self._closed[-JOINED_PAGES_MAX - 1].forget()
         while self._events > EVENTS_MAX or self._bytes > BYTES_MAX:
             self._drop()
-        turned, self._turned = self._turned, asyncio.Event()
-        turned.set()
+        waiting, self._waiting = self._waiting, {}
+        self._wake(list(waiting))
+
+    def _wake(self, waiting: list[asyncio.Future[None]]) -> None:
+        for each in waiting[:WOKEN_AT_ONCE]:
+            if not each.done():
+                each.set_result(None)
+        if rest := waiting[WOKEN_AT_ONCE:]:
+            asyncio.get_running_loop().call_soon(self._wake, rest)
 
     def _drop(self) -> None:
         page = self._closed.popleft()
@@ -142,7 +151,12 @@ class Pages:
 
     async def turned(self) -> None:
         """Until the page that gathers is closed."""
-        await self._turned.wait()
+        closed = asyncio.get_running_loop().create_future()
+        self._waiting[closed] = None
+        try:
+            await closed
+        finally:
+            self._waiting.pop(closed, None)
 
     def page(self, number: int) -> Page | None:
         """A closed page; None if it is no longer there. Not of one that gathers."""
