@@ -6,8 +6,8 @@ a plain user who owns each tenth of the tasks; or 50 with five different filters
 *Behind* is the age of an event when it was read, by the time that is in it (when NATS had it); of all that a reader takes
 at once the oldest counts. *After due* counts from when it was due to be published. *Missing* is what readers were not told
 of what they should have been; the one who stops is left out. Memory is the api's RSS each second: *early* the mean of the
-seconds 10 to 30, *late* that of the last 20. Submits come 20 a second, one caller, alone for half a minute and then beside
-the feed; their queue is paused. All of it on the same cores.
+seconds 10 to 30, *late* that of the last 20. Submits come 40 a second, one caller, beside the feed and alone, half a minute
+before it and half a minute after it; their queue is paused. All of it on the same cores.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RATE = 5_000
 SECONDS = 60.0
 READERS = 50
 PROCESSES = 2
-SUBMITS_A_SECOND = 20
+SUBMITS_A_SECOND = 40
 _BEFORE_SECONDS = 2.0
 _AFTER_SECONDS = 2.5
 _SUBMIT = '{"type":"echo","payload":1}'
@@ -149,6 +149,7 @@ def _run(ground: Ground, way: Way, user: Plain, seconds: float) -> Run:
         published = _ended(publisher, feed_publisher.Done)
     used = {name: use.cpu_seconds - before[name].cpu_seconds for name, use in ground.usage().items()}
     parts = [_ended(each, feed_readers.Done) for each in readers]
+    alone += _submits(ground, seconds / 2)
     cpu = {name: used[name] for name in ("api", "nats", "postgres")}
     cpu |= {"publisher": published.cpu_seconds, "readers": sum(part.cpu_seconds for part in parts)}
     return Run(

@@ -20,6 +20,9 @@ EVENTS_MAX = 32_768
 BYTES_MAX = 16 * 1024 * 1024
 WOKEN_AT_ONCE = 5
 """Readers that are written to in one turn of the event loop: so that other callers need not wait for all of them."""
+BURST_BYTES_MAX = 256 * 1024
+SPREAD_SECONDS = 0.04
+"""If readers are to be written more than that, the groups come one after the other in that time: most of a tick."""
 JOINED_PAGES_MAX = 8
 """Of how many of the newest pages the joined bytes are kept; who is further behind joins its own."""
 
@@ -133,15 +136,16 @@ class Pages:
             self._closed[-JOINED_PAGES_MAX - 1].forget()
         while self._events > EVENTS_MAX or self._bytes > BYTES_MAX:
             self._drop()
-        waiting, self._waiting = self._waiting, {}
-        self._wake(list(waiting))
+        waiting, self._waiting = list(self._waiting), {}
+        is_much = len(waiting) * page.size > BURST_BYTES_MAX
+        self._wake(waiting, SPREAD_SECONDS * WOKEN_AT_ONCE / len(waiting) if is_much else 0.0)
 
-    def _wake(self, waiting: list[asyncio.Future[None]]) -> None:
+    def _wake(self, waiting: list[asyncio.Future[None]], pause_seconds: float) -> None:
         for each in waiting[:WOKEN_AT_ONCE]:
             if not each.done():
                 each.set_result(None)
         if rest := waiting[WOKEN_AT_ONCE:]:
-            asyncio.get_running_loop().call_soon(self._wake, rest)
+            asyncio.get_running_loop().call_later(pause_seconds, self._wake, rest, pause_seconds)
 
     def _drop(self) -> None:
         page = self._closed.popleft()
