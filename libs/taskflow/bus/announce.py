@@ -1,7 +1,9 @@
 """Telling: state changes on `events.>`, commands on `control.>`. Nobody confirms them; the rows are the truth.
 
 An events message is a bulletin, news of one shard: `{"by", "n", "moves": [[id, seq, version, status, type, queue, lane,
-owner, said], ...]}`, where `by` names the process and `n` counts its bulletins: who hears 7 after 5 has missed one.
+owner, said], ...]}`, where `by` names the process and `n` counts its bulletins: who hears 7 after 5 has missed one. For
+those who heard none before it, `"lost": true` says that the one before may not have come: it could not be sent, or the
+connection has changed since.
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ SAID_BYTES_MAX = 128 * 1024
 _encoder = msgspec.json.Encoder()
 
 
-class Bulletin(Struct, frozen=True, gc=False):
+class Bulletin(Struct, frozen=True, gc=False, omit_defaults=True):
     """News that were made by one process in one batch."""
 
     by: str
     n: int
     moves: list[Moved]
+    lost: bool = False
 
 
 _decoder = msgspec.json.Decoder(Bulletin)
@@ -46,10 +49,13 @@ class Announcer:
         self._bus = bus
         self._name = token_hex(6)
         self._count = 0
+        self._lost = False
+        self._connection: int | None = None
 
     def skip(self) -> None:
         """Some news will not be sent: leave a gap that tells of it."""
         self._count += 1
+        self._lost = True
 
     async def publish(self, moves: Sequence[Moved]) -> None:
         """One bulletin a shard, or more of them if there is much to tell. What cannot be sent leaves a gap."""
@@ -60,9 +66,17 @@ class Announcer:
         for shard, rows in shards.items():
             for part in _parts(rows):
                 self._count += 1
-                bulletins.append((shard, Bulletin(self._name, self._count, part)))
-        for shard, bulletin in bulletins:
-            await self._bus.publish(self._bus.topology.shard_subject(shard), _encoder.encode(bulletin))
+                bulletins.append((shard, self._count, part))
+        for shard, n, part in bulletins:
+            await self._send(shard, n, part)
+
+    async def _send(self, shard: int, n: int, moves: list[Moved]) -> None:
+        connection = self._bus.connections
+        lost = self._lost or self._connection not in {None, connection}
+        self._lost = True  # unless this one can be sent
+        bulletin = Bulletin(self._name, n, moves, lost)
+        await self._bus.publish(self._bus.topology.shard_subject(shard), _encoder.encode(bulletin))
+        self._lost, self._connection = False, connection
 
 
 def _parts(moves: list[Moved]) -> Iterator[list[Moved]]:

@@ -80,11 +80,21 @@ class Gaps:
     def __init__(self, processes_max: int = 10_000) -> None:
         self._processes_max = processes_max
         self._last: dict[str, int] = {}
+        self._before: dict[str, int] = {}
 
-    def missed(self, by: str, n: int) -> bool:
-        """Whether some of this process's were lost before this one. Of one that is new nothing can be told."""
+    def missed(self, by: str, n: int, *, lost: bool = False) -> bool:
+        """Whether some of this process's were lost before this one. Where none was heard before it, the process itself
+        must know: it says that some may be `lost`.
+        """
         last = self._last.pop(by, None)
         self._last[by] = n if last is None else max(n, last)
         if len(self._last) > self._processes_max:
             del self._last[next(iter(self._last))]
-        return last is not None and n > last + 1
+        if last is None:
+            return self._before.pop(by, None) != n - 1 and lost
+        return n > last + 1
+
+    def pause(self) -> None:
+        """Nothing was heard for a while: what was lost meanwhile is known to be."""
+        if self._last:
+            self._before, self._last = self._last, {}

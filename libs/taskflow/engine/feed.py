@@ -115,12 +115,13 @@ class Feed:
                 try:
                     async with Tail(self._bus) as tail:
                         await self._begin(tail, missed)
-                        missed = "reconnected"
                         while True:
                             self._take(await tail.page())
                 except (TailBroken, Unavailable) as error:
                     log.warning("feed.broken", error=str(error))
-                    missed = "reconnected"
+                except Exception as error:  # else its readers would wait for ever
+                    log.exception("feed.failed", error=str(error))
+                missed = "reconnected"
                 await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._standing.clear()
@@ -132,30 +133,31 @@ class Feed:
         newest = await tail.page() if tail.waiting else []
         self._sequence = newest[0].sequence if newest else 0
         if missed:
-            self._gaps = Gaps()
+            self._gaps.pause()
             self._mark(missed)
-        known = self._pages.head
-        for message in newest:
-            entries = self._entries(message)
-            if not entries or entries[-1].place != known:
+        for message in newest[:1]:
+            entries, _ = self._read(message)
+            if not entries or entries[-1].place != self._pages.head:
                 self._add(entries)
+        self._take(newest[1:])
         self._pages.close()
         self._standing.set()
 
     def _take(self, came: list[Stored]) -> None:
         for message in came:
-            if self._sequence and message.sequence != self._sequence + 1:
+            entries, has_missed = self._read(message)
+            if has_missed or (self._sequence and message.sequence != self._sequence + 1):
                 self._mark("gap")
             self._sequence = message.sequence
-            self._add(self._entries(message))
+            self._add(entries)
 
-    def _entries(self, message: Stored) -> list[Entry]:
+    def _read(self, message: Stored) -> tuple[list[Entry], bool]:
+        """Its events, and whether some were lost before it."""
         bulletin = read_bulletin(message.data)
         if bulletin is None:
-            return []
-        if self._gaps.missed(bulletin.by, bulletin.n):
-            self._mark("gap")
-        return entries_of(message.sequence, message.at_ns, bulletin.moves, self._framing)
+            return [], False
+        has_missed = self._gaps.missed(bulletin.by, bulletin.n, lost=bulletin.lost)
+        return entries_of(message.sequence, message.at_ns, bulletin.moves, self._framing), has_missed
 
     def _add(self, entries: list[Entry]) -> None:
         EVENTS.inc(len(entries))

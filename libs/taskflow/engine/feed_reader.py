@@ -181,16 +181,15 @@ class _Past:
 
     def _read(self, message: Stored) -> list[Entry]:
         bulletin = read_bulletin(message.data)
-        if bulletin is not None and self._gaps.missed(bulletin.by, bulletin.n):
-            raise Unknown
         moves = bulletin.moves if bulletin is not None else []
+        has_missed = bulletin is not None and self._gaps.missed(bulletin.by, bulletin.n, lost=bulletin.lost)
         found = entries_of(message.sequence, message.at_ns, moves, self._framing)
         if not self._begun:
             if all(entry.place != self.last for entry in found):
                 raise Unknown
             self._begun = True
             found = [entry for entry in found if entry.place.position > self.last.position]
-        elif message.sequence != self._sequence + 1:
+        elif has_missed or message.sequence != self._sequence + 1:
             raise Unknown
         self._sequence = message.sequence
         if found:

@@ -64,6 +64,13 @@ def moves(count: int, first: int = 1, **more: Any) -> list[Moved]:
     return [Moved(new_id(), first + n, 1, "queued", "echo", "default", **more) for n in range(count)]
 
 
+async def lose_connection(bus: Bus) -> None:
+    """Lose it, and find another."""
+    before = bus.connections
+    bus.client._transport.close()  # type: ignore[union-attr]
+    await wait_until(lambda: bus.connections > before, "it has connected again")
+
+
 def seqs(frames: list[Frame]) -> list[int]:
     return [frame.data["seq"] for frame in frames]
 
@@ -235,6 +242,61 @@ async def test_news_that_were_lost_are_told(bus: Bus, open_feed: OpenFeed) -> No
         assert told[-1].event == "resync"
 
 
+async def test_who_speaks_first_says_himself_what_he_could_not_tell(bus: Bus, open_feed: OpenFeed) -> None:
+    announcer, other = Announcer(bus), Announcer(bus)
+    announcer.skip()
+    async with reading(await open_feed()) as reader:
+        await other.publish(moves(1, 1))
+        await announcer.publish(moves(1, 2))
+        await announcer.publish(moves(1, 3))
+        got = await take(reader, 4)
+    assert [frame.event for frame in got] == ["task", "resync", "task", "task"]
+    assert got[1].data == {"reason": "gap"}
+    here = await open_feed()
+    async with reading(here, after=got[0].id) as reader:
+        [frame] = await take(reader, 1)
+        assert (frame.event, frame.data) == ("resync", {"reason": "unknown"})
+    async with reading(here, after=got[2].id) as reader:  # it has been told
+        assert seqs(await take(reader, 1)) == [3]
+
+
+async def test_news_sent_over_a_connection_that_is_lost_may_be_lost_with_it(
+    bus: Bus, open_feed: OpenFeed
+) -> None:
+    async with bus.beside() as far:
+        announcer, other = Announcer(far), Announcer(bus)
+        async with reading(await open_feed()) as reader:
+            await announcer.publish(moves(1, 1))
+            await other.publish(moves(1, 2))
+            await take(reader, 2)
+            await lose_connection(far)
+            await other.publish(moves(1, 3))
+            got = await take(reader, 1)
+            await announcer.publish(moves(1, 4))
+            got += await take(reader, 1)
+            assert seqs(got) == [3, 4]  # who has heard all of his knows that nothing was lost
+        async with reading(await open_feed(), after=got[0].id) as reader:
+            assert (await take(reader, 1))[0].event == "resync"
+
+
+async def test_a_feed_that_opens_amid_news_tells_of_no_gap(bus: Bus) -> None:
+    announcer = Announcer(bus)
+
+    async def publish() -> None:
+        while True:
+            for move in moves(100):
+                await announcer.publish([move])
+            await asyncio.sleep(0)
+
+    publishing = asyncio.create_task(publish())
+    try:
+        for _ in range(10):
+            async with Feed(bus, feed_frames.frame, feed_frames.mark) as feed, reading(feed) as reader:
+                assert {frame.event for frame in await take(reader, 300)} == {"task"}
+    finally:
+        publishing.cancel()
+
+
 async def test_who_is_too_slow_is_told_and_holds_up_nobody(feed: Feed, bus: Bus) -> None:
     announcer = Announcer(bus)
     total = feed_pages.EVENTS_MAX + 4_232
@@ -259,14 +321,22 @@ async def test_a_lost_connection_is_told_and_the_feed_goes_on(feed: Feed, bus: B
         await announcer.publish(moves(1, 1))
         await take(reader, 1)
         feed_bus = feed._bus
-        before = feed_bus.connections
-        feed_bus.client._transport.close()  # type: ignore[union-attr]
-        await wait_until(lambda: feed_bus.connections > before, "it has connected again")
+        await lose_connection(feed_bus)
         frame = (await take(reader, 1))[0]
         assert (frame.event, frame.data) == ("resync", {"reason": "reconnected"})
         await wait_until(lambda: feed_bus.connected, "it is connected")
         await announcer.publish(moves(1, 2))
         assert 2 in seqs([f for f in await take(reader, 1) if f.event == "task"])
+
+
+async def test_news_that_no_program_of_ours_tells_do_not_end_the_feed(feed: Feed, bus: Bus) -> None:
+    announcer = Announcer(bus)
+    async with reading(feed) as reader:
+        no_lane = b'{"by":"x","n":1,"moves":[["1",1,1,"queued","echo","default",99]]}'
+        await bus.publish(bus.topology.shard_subject(0), no_lane)
+        await announcer.publish(moves(1, 2))
+        got = await take(reader, 2)
+    assert [frame.event for frame in got] == ["resync", "task"]
 
 
 async def test_the_bus_is_read_only_while_somebody_reads_the_feed(bus: Bus) -> None:
