@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-import pytest
 from tests.contract.bus.hands import STAMP, bells, pulling
+from tests.support.logs import logged
 from tests.support.waiting import wait_until
 
+from taskflow.bus import puller
 from taskflow.bus.announce import Announcer, publish_control, subscribe_control, subscribe_moves
 from taskflow.bus.connect import Bus
 from taskflow.bus.publisher import publish_notice, ring
@@ -173,19 +174,22 @@ async def test_pulling_goes_on_after_the_consumer_was_deleted(bus: Bus, topology
 
 
 async def test_pulling_goes_on_though_making_the_consumer_anew_broke_off(
-    bus: Bus, topology: Topology, capsys: pytest.CaptureFixture[str]
+    bus: Bus, topology: Topology
 ) -> None:
-    async with pulling(bus) as hands:
-        hands.breaks_off = True
-        await wait_until(lambda: hands.puller.outstanding > 0, "a pull is parked")
-        await bus.jetstream.delete_consumer(topology.stream, topology.task_consumer(Lane.NORMAL, "default"))
-        await wait_until(lambda: hands.misses, "it was tried")
-        hands.breaks_off = False
-        [bell] = bells(1)
-        await ring(bus, [bell])
-        await hands.hold(1, "it came through the consumer made anew", 5)
-        await hands.ack_all()
-    assert "a fault of ours" in capsys.readouterr().out, "that it broke off is told"
+    with logged(puller) as lines:
+        async with pulling(bus) as hands:
+            hands.breaks_off = True
+            await wait_until(lambda: hands.puller.outstanding > 0, "a pull is parked")
+            await bus.jetstream.delete_consumer(
+                topology.stream, topology.task_consumer(Lane.NORMAL, "default")
+            )
+            await wait_until(lambda: hands.misses, "it was tried")
+            hands.breaks_off = False
+            [bell] = bells(1)
+            await ring(bus, [bell])
+            await hands.hold(1, "it came through the consumer made anew", 5)
+            await hands.ack_all()
+    assert "a fault of ours" in repr(lines), "that it broke off is told"
 
 
 async def test_pulling_goes_on_after_the_stream_was_deleted_and_made_anew(

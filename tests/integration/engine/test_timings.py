@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from tests.support.logs import logged
 from tests.support.systems import System
 from tests.support.waiting import wait_until, wait_until_sync
 from tests.unit.domain.samples import make_claimed
@@ -103,16 +104,17 @@ async def test_a_worker_ends_though_its_last_times_cannot_be_written(
 
 
 async def test_what_postgres_refuses_is_told_and_ends_no_worker(
-    conn: asyncpg.Connection, database: Database, capsys: pytest.CaptureFixture[str]
+    conn: asyncpg.Connection, database: Database
 ) -> None:
     await conn.execute("ALTER TABLE stat_series RENAME TO gone")
     async with Timings(database) as timings:
         timings.ran(make_claimed(), 1.0)
-        await timings.flush()
+        with logged(module) as lines:
+            await timings.flush()
         await conn.execute("ALTER TABLE gone RENAME TO stat_series")
         timings.ran(make_claimed(), 2.0)
     assert (await told(conn))["", ""] == ([], times(2.0))
-    assert "timings.refused" in "".join(capsys.readouterr())
+    assert [line["event"] for line in lines] == ["timings.refused"]
 
 
 def test_a_running_system_tells_what_happened(system: System) -> None:
