@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from nats.js.api import ConsumerConfig
-from structlog.testing import capture_logs
 from tests.support import leaks
 from tests.support.keyed_nats import KeyedNats, keyed_nats
+from tests.support.logs import logged
 from tests.support.systems import ROOT
 from tests.support.waiting import wait_until
 
+from taskflow.bus import announce, connect
 from taskflow.bus.announce import publish_control, subscribe_control
 from taskflow.bus.connect import Bus
 from taskflow.bus.errors import BusAway
@@ -176,7 +177,7 @@ def _is_jetstream(node: ast.expr) -> bool:
 
 
 async def test_a_denied_action_is_loud_and_stays_until_the_next_connection(server: KeyedNats) -> None:
-    with capture_logs() as logs:
+    with logged(connect) as logs:
         async with server.bus(Role.DLQ_CONSUMER) as bus:
             assert bus.trouble is None
             with pytest.raises(BusAway):
@@ -234,7 +235,7 @@ async def test_a_worker_cannot_pass_a_message_off_as_a_command(server: KeyedNats
         await subscribe_control(victim, "drain", obey)
         await victim.client.flush()
         topology = evil.topology
-        with capture_logs() as logs:
+        with logged(announce) as logs:
             for name, more in (("pull", {}), ("push", {"deliver_subject": "control.drain"})):
                 subject = f"tasks.low.{name}"
                 await evil.jetstream.publish(subject, b'{"worker_id": "forged"}')

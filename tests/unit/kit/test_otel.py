@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from structlog.testing import capture_logs
+from tests.support.logs import logged
 from tests.support.otlp import otlp_receiver
 
+from taskflow.kit import otel
 from taskflow.kit.otel import OtelTracer
 
 
@@ -17,7 +18,7 @@ def test_lost_spans_are_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
             tracer.begin("work", "server", None, {}).end()
         tracer.flush()
 
-    with otlp_receiver() as collector, capture_logs() as lines:
+    with otlp_receiver() as collector, logged(otel) as lines:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         tracer = OtelTracer("api")
         try:
