@@ -46,6 +46,8 @@ class Source:
         self.marking = marking
         self.pages = Pages()
         self.standing = asyncio.Event()
+        self.is_awaited = False
+        """Whether some reader has begun before the feed stood: it may miss what is told until then."""
         self.catching_up = asyncio.Semaphore(CATCHING_UP_MAX)
 
     def resync(self, reason: str) -> bytes:
@@ -111,7 +113,8 @@ class Reader:
 
     async def _begin(self) -> bytes | None:
         """Now, which may have to be told; or after the event it had: then there is something to catch up on (None)."""
-        standing = await self._stands()
+        if not (standing := await self._stands()):
+            self._source.is_awaited = True
         self._pages.close()
         if self._after is None:
             self._number, self.place = self._pages.following, self._pages.head
