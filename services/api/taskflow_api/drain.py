@@ -32,17 +32,20 @@ class Drain:
             return
         self._begun.set()
         for limit, seconds in self._limits.items():
-            limit.reschedule(asyncio.get_running_loop().time() + seconds)
+            hasten(limit, seconds)
 
     @asynccontextmanager
-    async def limited(self, seconds: float) -> AsyncIterator[None]:
-        """The block may last for ever, but only so long after the drain began; then it is broken off without an error."""
+    async def limited(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:
+        """The block may last for ever, but only so long after the drain began; then it is broken off without an error.
+
+        It gets this limit, which may be hastened.
+        """
         limit = asyncio.timeout(seconds if self.draining else None)
         try:
             async with limit:
                 self._limits[limit] = seconds
                 try:
-                    yield
+                    yield limit
                 finally:
                     del self._limits[limit]
         except TimeoutError:
@@ -66,3 +69,10 @@ class Drain:
         self.requests -= 1
         if self.requests == 0:
             self._empty.set()
+
+
+def hasten(limit: asyncio.Timeout, seconds: float) -> None:
+    """Let it end after so long at the latest."""
+    when, latest = limit.when(), asyncio.get_running_loop().time() + seconds
+    if not limit.expired() and (when is None or when > latest):
+        limit.reschedule(latest)

@@ -17,7 +17,7 @@ from taskflow.kit.logging import get_logger
 from taskflow_api.operation import Call, Operation
 from taskflow_api.problems import MethodNotAllowed, UpgradeRequired, problem
 from taskflow_api.replies import encode
-from taskflow_api.sse import FAREWELL_SECONDS, TICKET, stream_race
+from taskflow_api.sse import TICKET, stream_race
 from taskflow_api.strangers import refuse_foreign_sockets
 from taskflow_api.task_stream import LAST_EVENT_ID, TaskStream, not_found, resume_point
 
@@ -120,7 +120,7 @@ class _TaskSocket:
         stream = TaskStream(call, task.id, self._after, has_ended=task.status in TERMINAL)
         frames = _Frames(send, {"event": "state", "seq": self._seq, "task": task})
         try:
-            async with call.drain.limited(FAREWELL_SECONDS), stream_race(call, receive) as race:
+            async with stream_race(call, receive) as race:
                 await stream.follow(frames, race)
         except OSError:
             return  # the reader left while something was sent

@@ -1,18 +1,21 @@
 """Server-sent events, as every stream of this api writes them: its headers, its frames, its end.
 
 A stream ends with the drain (`event: bye`), when its reader has left, and when the credentials that opened it have ended.
-A reader that takes nothing holds up nobody: what is written to it waits, and with the drain it is given up.
+A reader that takes nothing holds up nobody: what is written to it waits, and with the drain, or the end of its
+credentials, it is given up.
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from taskflow.domain.errors import TaskflowError
 from taskflow.kit.logging import get_logger
+from taskflow_api.drain import hasten
 from taskflow_api.operation import Call
 from taskflow_api.problems import problem
 from taskflow_api.queries import Parameter
@@ -27,7 +30,7 @@ EVENT_STREAM = "text/event-stream"
 COMMENT_SECONDS = 15.0
 """How long a reader may hear nothing before a comment tells it that we are still here."""
 FAREWELL_SECONDS = 1.0
-"""How long after the drain began a stream may take for its last frame; then it is given up."""
+"""How long after the drain began, or its credentials ended, a stream may take for its last frame; then it is given up."""
 OVER = frozenset({"bye", "gone", "ended"})
 """The waits of a stream's race that end it: the drain, the reader, the credentials."""
 HEADERS = [
@@ -93,10 +96,19 @@ class Output:
         await self._send(message)
 
 
-def stream_race(call: Call, receive: Receive) -> Race:
-    """The waits that end a stream; more may be added."""
-    ended = call.services.admission.ended(call.scope)
-    return Race(bye=call.drain.begun(), gone=left(receive), ended=ended)
+@asynccontextmanager
+async def stream_race(call: Call, receive: Receive) -> AsyncIterator[Race]:
+    """The waits that end a stream; more may be added. The block is broken off if it does not end soon by itself, as
+    while it writes to a reader that takes nothing.
+    """
+    async with call.drain.limited(FAREWELL_SECONDS) as limit:
+
+        async def ended() -> None:
+            await call.services.admission.ended(call.scope)
+            hasten(limit, FAREWELL_SECONDS)
+
+        async with Race(bye=call.drain.begun(), gone=left(receive), ended=ended()) as race:
+            yield race
 
 
 class EventStream:
@@ -113,10 +125,7 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call, output = self._call, Output(send)
         try:
-            async with (
-                call.drain.limited(FAREWELL_SECONDS),
-                stream_race(call, receive) as race,
-            ):
+            async with stream_race(call, receive) as race:
                 await self._tell(output, race)
         except TaskflowError as error:
             if not output.started:

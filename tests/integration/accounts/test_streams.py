@@ -12,6 +12,7 @@ import asyncpg
 import httpx
 import pytest
 from tests.integration.accounts.conftest import Person, Realm
+from tests.integration.api import test_stream_drain as drain
 from tests.support import accounts
 from tests.support import servers as real
 from tests.support.apis import running_api
@@ -126,6 +127,25 @@ def test_a_socket_closes_with_its_credentials(realm: Realm, twin: str, with_tick
     with pytest.raises(InvalidStatus) as refused, connect(url, additional_headers=shows):
         pass
     assert refused.value.response.status_code == 401
+
+
+@pytest.mark.parametrize("asked", [drain.request, drain.upgrade], ids=["events", "socket"])
+def test_a_stream_whose_reader_takes_nothing_ends_with_its_credentials(
+    realm: Realm, twin: str, asked: Callable[[str], bytes]
+) -> None:
+    """There is more to tell than is taken: none of it is told to who comes for it later."""
+    task_id = waiting_task(realm, realm.ann.key).split("/")[-2]
+    real.blocking(lambda: drain.fill(realm.database_url, task_id))
+    key = accounts.make_key(realm.url, realm.ann.key, "read")
+    shown = f"\r\nauthorization: Bearer {key['key']}\r\n".encode()
+    with (
+        httpx.Client(base_url=twin, headers=accounts.bearer(realm.admin)) as http,
+        drain.stuck_reader(twin, asked(task_id).replace(b"\r\n", shown, 1)) as stuck,
+    ):
+        wait_until_sync(lambda: drain.is_full(stuck), "the stream is stuck")
+        assert drain.in_progress(http) == 1
+        assert realm.call("DELETE", f"/api/v1/api-keys/{key['id']}", realm.ann.key).is_success
+        wait_until_sync(lambda: drain.in_progress(http) == 0, "the stream has ended", CLOSED_SECONDS)
 
 
 @pytest.mark.parametrize("shown", ["nobody", "bob"])
