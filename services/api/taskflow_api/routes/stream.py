@@ -18,6 +18,9 @@ from taskflow_api.task_stream import LAST_EVENT_ID, TaskStream, not_found, resum
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
 
+PART_BYTES = 64 * 1024
+"""What is written at once. A reader is cut off when it has not taken that in 30 s."""
+
 
 async def events(call: Call) -> ASGIApp:
     """The history as a list, or as a stream if the caller accepts one."""
@@ -51,10 +54,10 @@ async def _stream(call: Call) -> ASGIApp:
     ):
         return Reply(204, b"", media_type="")
     follows = TaskStream(call, task_id, after, has_ended=task.status in TERMINAL)
-    return EventStream(call, lambda output, race: follows.follow(_Sse(output), race))
+    return EventStream(call, lambda output, race: follows.follow(Frames(output), race))
 
 
-class _Sse:
+class Frames:
     """A task's events as server-sent events."""
 
     def __init__(self, output: Output) -> None:
@@ -64,8 +67,17 @@ class _Sse:
         self.leave = output.leave
 
     async def tell(self, events: list[TaskEvent]) -> None:
-        """One frame an event."""
-        await self._output.write(b"".join([frame(one.event, one.seq, encode(one)) for one in events]))
+        """One frame an event. What is much goes in parts, each of which waits for room: who takes little gets on."""
+        part: list[bytes] = []
+        size = 0
+        for one in events:
+            part.append(frame(one.event, one.seq, encode(one)))
+            size += len(part[-1])
+            if size >= PART_BYTES:
+                await self._output.write(b"".join(part))
+                part, size = [], 0
+        if part:
+            await self._output.write(b"".join(part))
 
     async def finish(self) -> None:
         """A reader that is told so need not come back."""
