@@ -63,6 +63,7 @@ def _api(topology: Topology) -> tuple[list[str], list[str]]:
         *_watermarks(topology),
         f"$JS.API.CONSUMER.CREATE.{topology.events_stream}.*",
         topology.next_subject(topology.events_stream, "*"),
+        topology.delete_subject(topology.events_stream, "*"),
     ], topology.shard_subjects()
 
 

@@ -79,9 +79,14 @@ class Tail:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._hearing is not None:
-            with contextlib.suppress(Exception):
-                await self._hearing.unsubscribe()
+        """Leaves nothing behind: else readers who come and go would heap up consumers, each there for UNREAD_SECONDS."""
+        if self._hearing is None:
+            return
+        with contextlib.suppress(Exception):
+            await self._hearing.unsubscribe()
+        with contextlib.suppress(Exception):
+            topology = self._bus.topology
+            await self._bus.publish(topology.delete_subject(topology.events_stream, self._name), b"")
 
     def _config(self) -> ConsumerConfig:
         newest = self._start is None

@@ -96,6 +96,10 @@ class Topology(Struct, frozen=True):
         """Where the next messages of a consumer are asked for (ADR-13)."""
         return f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
 
+    def delete_subject(self, stream: str, consumer: str) -> str:
+        """Where a consumer is done away with."""
+        return f"$JS.API.CONSUMER.DELETE.{stream}.{consumer}"
+
     def ack_subjects(self, stream: str, consumer: str) -> list[str]:
         """Where deliveries of a consumer are answered, in both forms a server may ask for (ADR-15)."""
         return [f"$JS.ACK.{stream}.{consumer}.>", f"$JS.ACK.*.*.{stream}.{consumer}.>"]

@@ -69,6 +69,10 @@ NAMED: dict[str, dict[str, tuple[set[Role], set[Role]]]] = {
         "$JS.API.CONSUMER.MSG.NEXT.TASKFLOW_DLQ.another": (NOBODY, NOBODY),
         "$JS.API.CONSUMER.MSG.NEXT.TASKFLOW_EVENTS.feed-1": ({A}, NOBODY),
     },
+    "delete_subject": {
+        "$JS.API.CONSUMER.DELETE.TASKFLOW_EVENTS.feed-1": ({A}, NOBODY),
+        "$JS.API.CONSUMER.DELETE.TASKFLOW.taskflow-worker-low-default": (NOBODY, NOBODY),
+    },
     "ack_subjects": {
         "$JS.ACK.TASKFLOW.taskflow-worker-low-mail.1.1.1.1.0": ({W}, NOBODY),
         "$JS.ACK.hub.A1B2.TASKFLOW.taskflow-worker-low-mail.1.1.1.1.0.x": ({W}, NOBODY),

@@ -80,3 +80,20 @@ async def test_news_that_no_program_of_ours_tells_do_not_keep_a_reader_from_comi
         assert (await take(reader, 1))[0].data == {"reason": "unknown"}
         await announcer.publish(moves(1, 3))
         assert seqs(await take(reader, 1)) == [3]
+
+
+async def test_who_has_caught_up_leaves_nothing_behind(bus: Bus, open_feed: OpenFeed) -> None:
+    """NATS keeps a consumer for a while that nobody reads: who comes back again and again would heap them up."""
+    had = await begun_before(await open_feed(), Announcer(bus), 2, 5)
+    feed = await open_feed()
+    for _ in range(20):
+        async with reading(feed, after=had.id) as reader:
+            assert len(await take(reader, 10)) == 10
+
+    async def consumers() -> int:
+        return (await bus.jetstream.stream_info(bus.topology.events_stream)).state.consumer_count
+
+    async def are_few() -> bool:
+        return await consumers() <= 2
+
+    await wait_until(are_few, "the feeds' own consumers are left", 3)
