@@ -87,7 +87,7 @@ WITH gone AS (
         SELECT old.ctid FROM unnest({STEPS}) AS steps(step), LATERAL (
             SELECT ctid FROM stat_series
             WHERE step_seconds = step
-              AND at < now() - CASE WHEN step < 3600 THEN 1 ELSE $2 END * $1 * interval '1 second'
+              AND at < now() - CASE WHEN step < 3600 THEN 1 ELSE $2 END * $1::float8 * interval '1 second'
             ORDER BY at LIMIT $3 FOR UPDATE SKIP LOCKED) AS old))
     RETURNING at
 )

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+import pytest
 from tests.contract.store import world
 from tests.contract.store.conftest import Connect
 from tests.contract.store.world import DONE, FAILED, LOST
@@ -201,6 +202,15 @@ async def test_what_is_old_goes_minutes_first(conn: asyncpg.Connection) -> None:
     assert [tuple(row) for row in left] == [(60, 6), (300, 6), (900, 6)] + [
         (step, age) for step in (3_600, 21_600, 86_400) for age in (6, 8)
     ]
+
+
+@pytest.mark.parametrize("years", [6, 100])
+async def test_figures_may_be_kept_for_as_long_as_a_setting_may_say(
+    conn: asyncpg.Connection, years: int
+) -> None:
+    """A sum of whole seconds would not fit into an integer, and end the scheduler."""
+    await put(conn, 1, "q", "t", submitted=1)
+    assert await series.prune_series(conn, keep_seconds=years * 365 * 86_400.0, limit=1) == 0
 
 
 async def test_days_go_after_a_year_and_tickets_when_they_have_expired(conn: asyncpg.Connection) -> None:
