@@ -44,12 +44,13 @@ class Tail:
     """`async with Tail(bus, start) as tail: await tail.page()`.
 
     `start` is the first sequence wanted; None: the newest there is. `waiting` says how many messages lay there when it was
-    opened, the first wanted among them.
+    opened, the first wanted among them. `at_once` messages are on their way, or wait to be taken, at most.
     """
 
-    def __init__(self, bus: Bus, start: int | None = None) -> None:
+    def __init__(self, bus: Bus, start: int | None = None, *, at_once: int = MESSAGES_AT_ONCE) -> None:
         self._bus = bus
         self._start = start
+        self._at_once = at_once
         self._name = f"feed-{token_hex(8)}"
         self._hearing: Hearing | None = None
         self._inbox = ""
@@ -117,9 +118,9 @@ class Tail:
 
     async def _ask(self) -> None:
         """Keep a pull parked: no more than what may come before the next call is on its way."""
-        if self._outstanding * 2 > MESSAGES_AT_ONCE or self._broken:
+        if self._outstanding * 2 > self._at_once or self._broken:
             return
-        batch = MESSAGES_AT_ONCE - self._outstanding
+        batch = self._at_once - self._outstanding
         request = {
             "batch": batch,
             "expires": int(PARK_SECONDS * 1e9),

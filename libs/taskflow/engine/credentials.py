@@ -230,6 +230,8 @@ class Credentials:
                 await self._read_again()
             except Unavailable as error:
                 log.warning("credentials.read_failed", error=str(error))
+            except Exception as error:  # else no stream would ever end with its credentials again
+                log.exception("credentials.read_broken", error=str(error))
 
     async def _read_again(self) -> None:
         """Read what is in use, forget what is not, and note when keys were used."""

@@ -92,6 +92,7 @@ class Feed:
         def leave() -> None:
             self._leaving = None
             if not self.readers and self._following is not None:
+                self._standing.clear()  # who comes before the end waits for the next beginning
                 self._following.cancel()
 
         self._leaving = asyncio.get_running_loop().call_later(self._linger_seconds, leave)
@@ -134,7 +135,9 @@ class Feed:
         self._sequence = newest[0].sequence if newest else 0
         if missed:
             self._gaps.pause()
-            self._mark(missed)
+        if missed or self._source.is_awaited:
+            self._source.is_awaited = False
+            self._mark(missed or "reconnected")
         for message in newest[:1]:
             entries, _ = self._read(message)
             if not entries or entries[-1].place != self._pages.head:

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 from taskflow.bus.announce import read_bulletin
 from taskflow.bus.connect import Bus
 from taskflow.bus.tail import Stored, Tail, TailBroken
 from taskflow.domain.errors import Unavailable
 from taskflow.domain.feed import Gaps, Place, Wanted, parse_place
-from taskflow.engine.feed_pages import Entry, Framing, Marking, Pages, entries_of, frames
+from taskflow.engine.feed_pages import (
+    PAGE_EVENTS_MAX,
+    Entry,
+    Framing,
+    Marking,
+    Pages,
+    entries_of,
+    frames,
+)
+from taskflow.kit.logging import get_logger
 from taskflow.kit.metrics import counter
+
+log = get_logger(__name__)
 
 STAND_SECONDS = 2.0
 """How long a reader waits for the feed to stand, and for an event that another process has told of a moment ago."""
 CATCHING_UP_MAX = 8
 CATCH_UP_SECONDS = 60.0
+MESSAGES_AT_ONCE = 50
+"""Of the stream, for one who catches up."""
+PART_BYTES_MAX = 256 * 1024
+"""What is written at once to one who catches up: a little more than that at most, as of who keeps up."""
 
 RESYNCS = counter("taskflow_feed_resyncs_total", "How often readers were told to look again.", ["reason"])
 
@@ -31,6 +46,8 @@ class Source:
         self.marking = marking
         self.pages = Pages()
         self.standing = asyncio.Event()
+        self.is_awaited = False
+        """Whether some reader has begun before the feed stood: it may miss what is told until then."""
         self.catching_up = asyncio.Semaphore(CATCHING_UP_MAX)
 
     def resync(self, reason: str) -> bytes:
@@ -96,7 +113,8 @@ class Reader:
 
     async def _begin(self) -> bytes | None:
         """Now, which may have to be told; or after the event it had: then there is something to catch up on (None)."""
-        standing = await self._stands()
+        if not (standing := await self._stands()):
+            self._source.is_awaited = True
         self._pages.close()
         if self._after is None:
             self._number, self.place = self._pages.following, self._pages.head
@@ -124,27 +142,45 @@ class Reader:
             return self._resync("unknown")
         except StopAsyncIteration:
             return b""
+        except Exception as error:  # else it would come back, with the same id and to the same end
+            log.exception("feed.catch_up_failed", error=str(error))
+            return self._resync("unknown")
 
     async def _since(self, after: Place) -> AsyncGenerator[bytes, None]:
         """What it has missed, until it has come to the pages, from which it then goes on. Raises Unknown."""
         await self._reached(after)
         rest = self._joins(after)
         if rest is None:
+            until = asyncio.get_running_loop().time() + CATCH_UP_SECONDS
             async with (
-                self._source.catching_up,
-                asyncio.timeout(CATCH_UP_SECONDS),
-                Tail(self._source.bus, after.sequence) as tail,
+                self._slot(until),
+                Tail(self._source.bus, after.sequence, at_once=MESSAGES_AT_ONCE) as tail,
             ):
                 if not tail.waiting:
                     raise Unknown
                 past = _Past(after, self._source.framing)
                 while rest is None:
-                    entries = past.entries(await tail.page())
-                    if text := frames(entries, self._wanted):
-                        yield text
+                    # Not around what is yielded: there the reader is written to, whom this is not to break off.
+                    async with asyncio.timeout_at(until):
+                        came = await tail.page()
+                    for entries in past.parts(came):
+                        if text := frames(entries, self._wanted):
+                            yield text
+                        await asyncio.sleep(0)
+                        if asyncio.get_running_loop().time() > until:
+                            raise TimeoutError
                     await self._reached(past.last)
                     rest = self._joins(past.last)
         yield rest
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, until: float) -> AsyncIterator[None]:
+        async with asyncio.timeout_at(until):
+            await self._source.catching_up.acquire()
+        try:
+            yield
+        finally:
+            self._source.catching_up.release()
 
     def _joins(self, last: Place) -> bytes | None:
         """What follows this event in its page, if it is there: the next page is then where the reader is."""
@@ -175,9 +211,17 @@ class _Past:
         self._begun = False
         self.last = after
 
-    def entries(self, came: list[Stored]) -> list[Entry]:
-        """The events of these messages that come after it. Raises Unknown after a gap."""
-        return [entry for message in came for entry in self._read(message)]
+    def parts(self, came: list[Stored]) -> Iterator[list[Entry]]:
+        """The events of these messages that come after it, some at a time. Raises Unknown after a gap."""
+        part: list[Entry] = []
+        size = 0
+        for message in came:
+            part += (found := self._read(message))
+            size += sum(len(entry.frame) for entry in found)
+            if len(part) >= PAGE_EVENTS_MAX or size >= PART_BYTES_MAX:
+                yield part
+                part, size = [], 0
+        yield part
 
     def _read(self, message: Stored) -> list[Entry]:
         bulletin = read_bulletin(message.data)

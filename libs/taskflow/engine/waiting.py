@@ -151,6 +151,8 @@ class Waiters:
                     await self._reread_once()
                 except Unavailable as error:
                     log.warning("waiters.read_failed", error=str(error))
+                except Exception as error:  # else nobody would hear again of what the bus lost
+                    log.exception("waiters.read_broken", error=str(error))
 
     async def _reread_once(self) -> None:
         async with self._database.connection() as conn:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+import asyncpg
 import httpx
 import pytest
 from tests.integration.accounts.conftest import Person, Realm
@@ -161,3 +162,38 @@ def test_a_stream_outlasts_the_absence_of_postgresql(realm: Realm, servers: real
         told = [line for line in lines if line.startswith("data:")]
     assert len(told) == 2
     assert '"status":"cancelled"' in told[0]
+
+
+def test_a_stream_ends_with_its_credentials_also_after_an_error_of_postgresql(
+    realm: Realm, servers: real.Servers
+) -> None:
+    """Not all errors say that PostgreSQL is away: a database may be restored, or its accounts be changed, meanwhile."""
+    path = waiting_task(realm, realm.ann.key)
+    key = accounts.make_key(realm.url, realm.ann.key, "read")
+    with running_api(realm.database_url, servers.nats_url, **accounts.REQUIRED) as api:
+        with reading(f"{api.url}{path}", key["key"]) as lines:
+            renamed(realm, "api_keys", "api_keys_away")
+            try:
+                wait_until_sync(
+                    lambda: "credentials.read_broken" in api.log.read_text(), "the api has missed the table"
+                )
+            finally:
+                renamed(realm, "api_keys_away", "api_keys")
+            assert realm.call("DELETE", f"/api/v1/api-keys/{key['id']}", realm.ann.key).is_success
+            began = time.monotonic()
+            list(lines)
+            assert time.monotonic() - began < CLOSED_SECONDS
+        assert api.process.poll() is None
+
+
+def renamed(realm: Realm, table: str, name: str) -> None:
+    """Call a table something else."""
+
+    async def rename() -> None:
+        conn = await asyncpg.connect(realm.database_url)
+        try:
+            await conn.execute(f"ALTER TABLE {table} RENAME TO {name}")
+        finally:
+            await conn.close()
+
+    real.blocking(rename)

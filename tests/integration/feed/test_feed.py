@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+import pytest
 from tests.integration.feed.conftest import OpenFeed
+from tests.support.proxy import fault_proxy
 from tests.support.waiting import wait_until
 
 from taskflow.bus.announce import Announcer
@@ -16,7 +18,7 @@ from taskflow.bus.connect import Bus
 from taskflow.bus.streams import ensure_streams
 from taskflow.domain.feed import Wanted
 from taskflow.domain.task import Moved, Said
-from taskflow.engine import feed_pages
+from taskflow.engine import feed_pages, feed_reader
 from taskflow.engine.feed import Feed
 from taskflow.engine.feed_reader import Reader
 from taskflow.kit.ids import new_id
@@ -327,6 +329,35 @@ async def test_a_lost_connection_is_told_and_the_feed_goes_on(feed: Feed, bus: B
         await wait_until(lambda: feed_bus.connected, "it is connected")
         await announcer.publish(moves(1, 2))
         assert 2 in seqs([f for f in await take(reader, 1) if f.event == "task"])
+
+
+@pytest.mark.parametrize("after_another", [False, True])
+async def test_who_begins_before_the_feed_stands_is_told(
+    bus: Bus, nats_url: str, monkeypatch: pytest.MonkeyPatch, after_another: bool
+) -> None:
+    """Also while the feed is about to end, which the reader before had left."""
+    monkeypatch.setattr(feed_reader, "STAND_SECONDS", 0.2)
+    announcer = Announcer(bus)
+    with fault_proxy(nats_url) as proxy:
+        async with (
+            Bus(proxy.url, bus.topology, name="test") as far,
+            Feed(far, feed_frames.frame, feed_frames.mark, linger_seconds=0) as feed,
+        ):
+            if after_another:
+                async with reading(feed) as reader:
+                    await announcer.publish(moves(1, 0))
+                    await take(reader, 1)
+            proxy.hold()
+            if after_another:
+                await wait_until(
+                    lambda: feed._following and feed._following.cancelling(), "it ends", interval=0
+                )
+            async with reading(feed) as reader:
+                for n in range(1, 4):
+                    await announcer.publish(moves(1, n))
+                proxy.heal()
+                frame, *_ = await take(reader, 1)
+                assert (frame.event, frame.data) == ("resync", {"reason": "reconnected"})
 
 
 async def test_news_that_no_program_of_ours_tells_do_not_end_the_feed(feed: Feed, bus: Bus) -> None:
