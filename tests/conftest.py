@@ -4,12 +4,14 @@ running.
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
+import structlog
 from tests.support import leaks
 from tests.support import servers as real
 
@@ -79,6 +81,18 @@ def stream_name(bus_names: BusNames) -> str:
 def free_port() -> int:
     """A loopback port that nothing listens on."""
     return places.free_port()
+
+
+@pytest.fixture(autouse=True)
+def logs_given_back() -> Iterator[None]:
+    """What a test sets up for the logs of this process ends with it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)  # said so, since loggers remember what they may say
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ BlockerCode = Literal[
     "bus_away",
     "doorbell_lost",
     "push_host",
+    "expires",
     "starting",
     "running",
     "attempts_spent",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from itertools import product
 
 import msgspec
 
 from taskflow.domain.callback import PUSH_TYPE
 from taskflow.domain.retry import RetryPolicy
 from taskflow.domain.task import Task, WaitingFor
+from taskflow.kit.clock import now, rfc3339
 from taskflow.store import catalog, workers
 from taskflow.store.catalog import TypeRow
 from taskflow.store.connect import Database
@@ -32,7 +34,7 @@ class Directory:
         self.workers: list[WorkerRow] = []
         self.paused_queues: set[str] = set()
         self.paused_types: set[str] = set()
-        self._served: set[tuple[str, str]] = set()
+        self._free: dict[tuple[str, str], int] = {}
         self._least_slots: dict[str, int] = {}
 
     async def fresh(self, age_seconds: float = AGE_SECONDS_MAX) -> None:
@@ -48,7 +50,7 @@ class Directory:
                 self.paused_queues, self.paused_types = await catalog.read_pauses(conn)
             self.types = {row.name: row for row in types}
             self.workers = rows
-            self._served = workers.served(rows)
+            self._free = free_by_kind(self.live())
             self._least_slots = _least_slots(self.live())
             self._read_at = time.monotonic()
 
@@ -103,14 +105,27 @@ class Directory:
             return "queue_paused"
         if task.type in self.paused_types or served_as(task) in self.paused_types:
             return "type_paused"
-        if (queue, served_as(task)) not in self._served:
+        free = self._free.get((queue, served_as(task)))
+        if free is None:
             return "worker_for_type" if self.serving(queue) else "worker_for_queue"
-        return "free_slot" if self.slots_free(queue) <= 0 else None
+        if task.expires_at is not None and task.expires_at <= rfc3339(now()):
+            return None
+        return "free_slot" if free <= 0 else None
 
 
 def served_as(task: Task) -> str:
     """The type that a worker must declare to run it."""
     return task.type if task.target is None else PUSH_TYPE
+
+
+def free_by_kind(live: Iterable[WorkerRow]) -> dict[tuple[str, str], int]:
+    """Free slots of the workers that run a type in a queue, by these pairs, as of their last beats."""
+    free: dict[tuple[str, str], int] = {}
+    for worker in live:
+        room = max(0, worker.slots - worker.running)
+        for kind in product(worker.queues, worker.types):
+            free[kind] = free.get(kind, 0) + room
+    return free
 
 
 def _least_slots(live: list[WorkerRow]) -> dict[str, int]:

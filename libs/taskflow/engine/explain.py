@@ -16,7 +16,7 @@ from taskflow.domain.histogram import merge, percentiles
 from taskflow.domain.task import Task
 from taskflow.domain.views import Explanation
 from taskflow.engine.directory import served_as
-from taskflow.engine.facts import Facts, Heard, may_start, serving
+from taskflow.engine.facts import Facts, Heard, is_late, may_start, serving
 from taskflow.engine.outlook import AHEAD_MAX, RATE_MINUTES, Line
 from taskflow.engine.reasons import judge
 from taskflow.store import obstacles, series, tasks, workers
@@ -85,7 +85,8 @@ async def _facts(conn: Conn, wanted: Wanted, heard: Heard | None) -> Facts | Non
         return None
     pauses = await obstacles.read_pauses(conn, task.queue, sorted({task.type, served_as(task)}))
     taking = [row for row in await workers.read_workers(conn) if row.live and not row.drain]
-    line = await _line(conn, task, taking) if may_start(task, pauses, taking) else None
+    starts = may_start(task, pauses, taking) and not is_late(task, standing.now)
+    line = await _line(conn, task, taking) if starts else None
     return Facts(
         task=task,
         standing=standing,
@@ -98,11 +99,11 @@ async def _facts(conn: Conn, wanted: Wanted, heard: Heard | None) -> Facts | Non
 
 
 async def _line(conn: Conn, task: Task, taking: Sequence[WorkerRow]) -> Line:
-    of_queue = serving(taking, task.queue)
+    its = serving(taking, task.queue, served_as(task))
     rate = await series.started_per_second(conn, task.queue, RATE_MINUTES)
     return Line(
-        slots=sum(worker.slots for worker in of_queue),
-        busy=await obstacles.count_busy(conn, [worker.id for worker in of_queue]),
+        slots=sum(worker.slots for worker in its),
+        busy=await obstacles.count_busy(conn, [worker.id for worker in its]),
         waiting=await obstacles.count_waiting(conn, task.queue),
         ahead=await obstacles.count_ahead(conn, task.id, AHEAD_MAX),
         starts_per_second=rate,

@@ -48,6 +48,11 @@ def may_start(task: Task, pauses: Sequence[Pause], workers: Sequence[WorkerRow])
     return task.status == "queued" and not pauses and bool(serving(workers, task.queue, served_as(task)))
 
 
+def is_late(task: Task, now: datetime) -> bool:
+    """Whether a task that has not started by then may not start any more, and only waits to be ended."""
+    return task.expires_at is not None and datetime.fromisoformat(task.expires_at) <= now
+
+
 def serving(workers: Sequence[WorkerRow], queue: str, name: str | None = None) -> list[WorkerRow]:
     """Those of this queue, of this type too if one is given."""
     return [w for w in workers if queue in w.queues and (name is None or name in w.types)]

@@ -12,7 +12,7 @@ RATE_MINUTES = 5
 
 
 class Line(Struct, frozen=True):
-    """A task's place in its queue, and what the queue's workers can do.
+    """A task's place in its queue, and what those of the queue's workers can do that run its type.
 
     `starts_per_second`: of this queue in the last minutes, 0 if none; `run_seconds`: of the task's type, None if unknown.
     """

@@ -11,7 +11,7 @@ from taskflow.domain.transitions import TERMINAL
 from taskflow.domain.views import Blocker, BlockerCode, Explanation
 from taskflow.engine.directory import served_as
 from taskflow.engine.ends import ended, running
-from taskflow.engine.facts import Facts, attempts, because, may_start, serving
+from taskflow.engine.facts import Facts, attempts, because, is_late, may_start, serving
 from taskflow.engine.heal import GRACE, HEAL_SECONDS
 from taskflow.engine.outlook import outlook
 from taskflow.kit.clock import rfc3339
@@ -52,6 +52,7 @@ def _reasons(facts: Facts) -> list[Blocker]:
     if status == "running":
         return [running(facts.task)]
     found = [*_time(facts), *_pauses(facts), *_workers(facts), *_bus(facts), *_push_host(facts)]
+    found += _expiry(facts)
     return _with_outlook(found, facts)
 
 
@@ -61,12 +62,12 @@ def _with_outlook(found: list[Blocker], facts: Facts) -> list[Blocker]:
         return found
     away = facts.heard is not None and facts.heard.away is not None
     seen = outlook(facts.line, doorbells_heard=not away)
-    queue = facts.task.queue
+    where = f"of queue {facts.task.queue!r} for type {served_as(facts.task)!r}"
     if facts.line.slots_free <= 0:
-        detail = f"all {facts.line.slots} slots of queue {queue!r} are busy; {seen.words}; more workers or slots help"
+        detail = f"all {facts.line.slots} slots {where} are busy; {seen.words}; more workers or slots help"
         return [Blocker("free_slot", detail, seen.numbers), *found]
     if not found:
-        detail = f"nothing blocks it: {facts.line.slots_free} slots of queue {queue!r} are free; {seen.words}"
+        detail = f"nothing blocks it: {facts.line.slots_free} slots {where} are free; {seen.words}"
         return [Blocker("starting", detail, seen.numbers)]
     first = found[0]
     return [Blocker(first.code, first.detail, {**first.numbers, **seen.numbers}), *found[1:]]
@@ -144,7 +145,7 @@ def _no_worker_for_queue(facts: Facts) -> Blocker:
 
 
 def _bus(facts: Facts) -> list[Blocker]:
-    if facts.task.status != "queued":
+    if facts.task.status != "queued" or is_late(facts.task, facts.standing.now):
         return []
     if facts.heard is not None and facts.heard.away is not None:
         detail = (
@@ -181,6 +182,18 @@ def _lost(facts: Facts) -> str | None:
         lost = rung_at < heard.oldest - GRACE
         return "the oldest doorbell of its lane is younger than its own" if lost else None
     return "its lane has none" if rung_at < facts.standing.now - GRACE else None
+
+
+def _expiry(facts: Facts) -> list[Blocker]:
+    """It will never start: its time is over, or will be before it is due."""
+    task = facts.task
+    numbers = {"expires_at": task.expires_at}
+    if is_late(task, facts.standing.now):
+        detail = "its expires_at is past, so that no worker takes it; a scheduler ends it within a second: is one running?"
+        return [Blocker("expires", detail, numbers)]
+    if task.next_attempt_at is not None and is_late(task, datetime.fromisoformat(task.next_attempt_at)):
+        return [Blocker("expires", f"it expires at {task.expires_at}, before it is due", numbers)]
+    return []
 
 
 def _push_host(facts: Facts) -> list[Blocker]:

@@ -64,20 +64,24 @@ INSERT INTO queues (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"""
 READ_PAUSES = """-- store.catalog.read_pauses
 SELECT ARRAY(SELECT name FROM queues WHERE paused) AS queues, ARRAY(SELECT name FROM task_types WHERE paused) AS types"""
 
-# Depths come from the partial index of queued rows and the folded figures: no scan of tasks that ended.
+# Depths come from the partial index of queued rows and the figures: no scan of tasks that ended. The figures are read
+# once, not once a queue.
 READ_QUEUES = """-- store.catalog.read_queues
-SELECT q.name, q.paused,
-       coalesce((SELECT sum(n) FROM stat_totals s WHERE s.queue = q.name AND s.status = 'running'), 0)
-     + coalesce((SELECT sum(CASE WHEN target = 'running' THEN n ELSE -n END) FROM stat_deltas d
-                 WHERE d.queue = q.name AND (target = 'running' OR origin = 'running')
-                   AND target IS DISTINCT FROM origin), 0) AS running,
+WITH runs AS MATERIALIZED (
+    SELECT queue, sum(n) AS n FROM (
+        SELECT queue, n FROM stat_totals WHERE status = 'running'
+        UNION ALL SELECT queue, n FROM stat_deltas WHERE target = 'running'
+        UNION ALL SELECT queue, -n FROM stat_deltas WHERE origin = 'running') AS all_parts
+    GROUP BY queue
+)
+SELECT q.name, q.paused, coalesce(r.n, 0) AS running,
        ARRAY(SELECT (SELECT count(*) FROM tasks t
                      WHERE t.status = 'queued' AND t.queue = q.name AND t.lane = l.lane)
              FROM generate_series(0, 3) AS l(lane) ORDER BY l.lane) AS waiting,
        (SELECT min(h.queued_at) FROM generate_series(0, 3) AS l(lane), LATERAL (
             SELECT t.queued_at FROM tasks t WHERE t.status = 'queued' AND t.queue = q.name AND t.lane = l.lane
             ORDER BY t.rung_at LIMIT 1) h) AS oldest_at
-FROM queues q ORDER BY q.name"""
+FROM queues q LEFT JOIN runs r ON r.queue = q.name ORDER BY q.name"""
 
 # $1 name  $2 paused
 SET_QUEUE_PAUSED = """-- store.catalog.set_queue_paused

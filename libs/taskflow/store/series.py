@@ -60,19 +60,24 @@ SET waits = ARRAY(SELECT least(coalesce(a, 0)::bigint + coalesce(b, 0), 21474836
     runs = ARRAY(SELECT least(coalesce(a, 0)::bigint + coalesce(b, 0), 2147483647)::integer
                  FROM unnest(s.runs, excluded.runs) WITH ORDINALITY AS u(a, b, place) ORDER BY place)"""
 
-# $1 step in seconds  $2 from  $3 to (exclusive)  $4 whether by queue  $5 whether by type
-# $6 queue[]  $7 type[], an empty list does not narrow  $8 'queue' or 'type'; null: no names
-_PARTS = """FROM stat_series
-WHERE step_seconds = $1 AND at >= $2 AND at < $3 AND (queue <> '') = $4 AND (type <> '') = $5
-  AND (cardinality($6::text[]) = 0 OR queue = ANY($6)) AND (cardinality($7::text[]) = 0 OR type = ANY($7))"""
-_NAME = "CASE $8::text WHEN 'queue' THEN queue WHEN 'type' THEN type END AS name"
-READ_FIGURES = f"""-- store.series.read_figures
-SELECT {_NAME}, at, submitted, started, completed, failed, retried, waits, runs {_PARTS}"""
+# $1 step in seconds  $2 from  $3 to (exclusive)  $4 queue[]  $5 type[], an empty text: the rows over all
+# $6 'queue' or 'type'; null: no names
+# Said by lists alone, so that a plan that is made once and kept finds these rows by the index, however many there are.
+READ_FIGURES = """-- store.series.read_figures
+SELECT CASE $6::text WHEN 'queue' THEN queue WHEN 'type' THEN type END AS name, at, submitted, started, completed,
+       failed, retried, waits, runs
+FROM stat_series WHERE step_seconds = $1 AND at >= $2 AND at < $3 AND queue = ANY($4) AND type = ANY($5)"""
 
-# $1..$8 as above  $9 limit
-RANK_NAMES = f"""-- store.series.rank_names
-SELECT {_NAME}, count(*) OVER () AS all_names {_PARTS}
-GROUP BY 1 ORDER BY sum(submitted + started) DESC, 1 LIMIT $9"""
+# $1..$3 as above  $4 names, an empty list does not narrow  $5 of the other kind, as above  $6 limit
+_RANK = """SELECT <named> AS name, count(*) OVER () AS all_names
+FROM stat_series
+WHERE step_seconds = $1 AND at >= $2 AND at < $3 AND <named> <> '' AND (cardinality($4::text[]) = 0 OR <named> = ANY($4))
+  AND <other> = ANY($5)
+GROUP BY 1 ORDER BY sum(submitted + started) DESC, 1 LIMIT $6"""
+RANK_QUEUES = f"""-- store.series.rank_queues
+{_RANK.replace("<named>", "queue").replace("<other>", "type")}"""
+RANK_TYPES = f"""-- store.series.rank_types
+{_RANK.replace("<named>", "type").replace("<other>", "queue")}"""
 
 # $1 queue  $2 minutes
 STARTED_LATELY = """-- store.series.started_lately
@@ -87,11 +92,14 @@ WITH gone AS (
         SELECT old.ctid FROM unnest({STEPS}) AS steps(step), LATERAL (
             SELECT ctid FROM stat_series
             WHERE step_seconds = step
-              AND at < now() - CASE WHEN step < 3600 THEN 1 ELSE $2 END * $1 * interval '1 second'
+              AND at < now() - CASE WHEN step < 3600 THEN 1 ELSE $2 END * $1::float8 * interval '1 second'
             ORDER BY at LIMIT $3 FOR UPDATE SKIP LOCKED) AS old))
     RETURNING at
 )
 SELECT count(*) FROM gone"""
+
+
+_OVER_ALL = ("",)
 
 
 class Times(NamedTuple):
@@ -104,7 +112,7 @@ class Times(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What is asked for: when; of which queues and types (empty: all); and what the series are called by, if anything."""
+    """What is asked for: when; of which queues and types (empty: over all); and what series are named by, if anything."""
 
     window: Window
     queues: Sequence[str] = ()
@@ -143,29 +151,31 @@ def _array(counts: Counts) -> str:
 
 
 async def read_figures(conn: Conn, asked: Asked) -> list[Figures]:
-    """What happened, in the steps in which something did; rows of one name and step are to be added up."""
-    return [Figures(*row) for row in await conn.fetch(READ_FIGURES, *_arguments(asked))]
+    """What happened, in the steps in which something did; rows of one name and step are to be added up.
+
+    What is not narrowed is told over all: who wants series by name says the names.
+    """
+    window = asked.window
+    found = await conn.fetch(
+        READ_FIGURES,
+        *(window.step_seconds, window.start, window.end),
+        *(asked.queues or _OVER_ALL, asked.types or _OVER_ALL),
+        asked.group_by,
+    )
+    return [Figures(*row) for row in found]
 
 
 async def rank_names(conn: Conn, asked: Asked, limit: int) -> tuple[list[str], int]:
     """The queues (or types) of most tasks, the greatest first; and how many there are in all."""
-    rows = await conn.fetch(RANK_NAMES, *_arguments(asked), limit)
-    return [row["name"] for row in rows], rows[0]["all_names"] if rows else 0
-
-
-def _arguments(asked: Asked) -> tuple[object, ...]:
-    window, queues, types, group_by = asked
-    is_by_queue, is_by_type = bool(queues) or group_by == "queue", bool(types) or group_by == "type"
-    return (
-        window.step_seconds,
-        window.start,
-        window.end,
-        is_by_queue,
-        is_by_type,
-        queues,
-        types,
-        group_by,
+    window = asked.window
+    if asked.group_by == "queue":
+        statement, named, other = RANK_QUEUES, asked.queues, asked.types
+    else:
+        statement, named, other = RANK_TYPES, asked.types, asked.queues
+    rows = await conn.fetch(
+        statement, window.step_seconds, window.start, window.end, named, other or _OVER_ALL, limit
     )
+    return [row["name"] for row in rows], rows[0]["all_names"] if rows else 0
 
 
 async def started_per_second(conn: Conn, queue: str, minutes: int = 5) -> float:

@@ -260,7 +260,8 @@ FIGURES = {
     "store.stats.count_folded": {"owner_totals_pkey"},
     "store.stats.count_waiting": {"owner_totals_pkey"},
     "store.series.read_figures": {"stat_series_pkey"},
-    "store.series.rank_names": {"stat_series_pkey"},
+    "store.series.rank_queues": {"stat_series_pkey"},
+    "store.series.rank_types": {"stat_series_pkey"},
     "store.series.started_lately": {"stat_series_pkey"},
     "store.series.prune_series": {"stat_series_pkey"},
 }

@@ -6,8 +6,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+import pytest
 from tests.contract.store import world
 from tests.contract.store.conftest import Connect
+from tests.contract.store.plans import buffers, plan, prepare
 from tests.contract.store.world import DONE, FAILED, LOST
 
 from taskflow.domain.account import By
@@ -67,7 +69,7 @@ async def test_every_kind_of_move_is_counted_in_every_step(conn: asyncpg.Connect
     for step in STEPS:
         window = await last_day(conn, step)
         assert rows(await series.read_figures(conn, Asked(window))) == [(None, 9, 7, 3, 1, 2, [], [])]
-        assert rows(await series.read_figures(conn, Asked(window, [], [], "queue"))) == [
+        assert rows(await series.read_figures(conn, Asked(window, ["mail", "default"], [], "queue"))) == [
             ("default", 7, 7, 3, 1, 2, [], []),
             ("mail", 2, 0, 0, 0, 0, [], []),
         ]
@@ -126,7 +128,7 @@ async def test_times_are_added_bucket_by_bucket(conn: asyncpg.Connection) -> Non
     await series.add_times(conn, [Times("", "t", [1], [1, 1])], seconds_ago=0)
     window = await last_day(conn, 86_400)
     assert rows(await series.read_figures(conn, Asked(window))) == [(None, 0, 0, 0, 0, 0, [1, 3, 5], [7])]
-    assert rows(await series.read_figures(conn, Asked(window, [], [], "type"))) == [
+    assert rows(await series.read_figures(conn, Asked(window, [], ["t"], "type"))) == [
         ("t", 0, 0, 0, 0, 0, [2, 3, 5], [8, 1])
     ]
     assert await conn.fetchval("SELECT count(*) FROM stat_series") == 2 * len(STEPS)
@@ -167,7 +169,8 @@ async def test_folds_and_workers_write_at_once_and_none_is_lost(
     window = await last_day(conn, 86_400)
     [whole] = await series.read_figures(conn, Asked(window))
     assert (whole.submitted, whole.waits, whole.runs) == (400, [400], [0, 400])
-    parts = await series.read_figures(conn, Asked(window, [], [], "type"))
+    parts = await series.read_figures(conn, Asked(window, [], [name for _, name in kinds], "type"))
+    assert len(parts) == len(kinds)
     assert {(part.submitted, part.waits[0], part.runs[1]) for part in parts} == {(20, 20, 20)}
 
 
@@ -183,6 +186,35 @@ async def test_the_greatest_are_named_first(conn: asyncpg.Connection) -> None:
         2,
     )
     assert await series.rank_names(conn, Asked(window, [], ["echo"], "type"), 3) == ([], 0)
+    await put(conn, 1, "", "demo", submitted=6_000)
+    assert await series.rank_names(conn, Asked(window, [], [], "type"), 3) == (["demo"], 1)
+    assert await series.rank_names(conn, Asked(window, ["q5"], [], "type"), 3) == (["demo"], 1)
+    assert await series.rank_names(conn, Asked(window, [], ["demo"], "queue"), 2) == (["q0", "q1"], 6)
+
+
+FILL = """
+INSERT INTO stat_series (step_seconds, at, queue, type, submitted)
+SELECT 60, date_trunc('minute', now()) - minutes * interval '1 minute', queue, type, 1
+FROM generate_series(1, 60) AS m(minutes),
+     (SELECT 'q' || n FROM generate_series(1, 20) AS n UNION ALL SELECT '') AS q(queue),
+     (SELECT 't' || n FROM generate_series(1, 20) AS n UNION ALL SELECT '') AS t(type)"""
+
+
+@pytest.mark.parametrize(("queue", "name"), [("", ""), ("q1", ""), ("", "t1"), ("q1", "t1")])
+async def test_a_kept_plan_reads_the_rows_that_are_shown_and_no_others(
+    conn: asyncpg.Connection, queue: str, name: str
+) -> None:
+    """A connection keeps a plan after a few calls, for whatever is asked then: hot ones do from the first."""
+    await conn.execute(FILL)
+    statement = "store.series.read_figures"
+    await prepare(conn, {statement: series.READ_FIGURES})
+    hour = "60, now() - interval '61 minutes', now()"
+    told = await plan(
+        conn, statement, f"{hour}, '{{\"{queue}\"}}', '{{\"{name}\"}}', NULL", options=", ANALYZE, BUFFERS"
+    )
+    assert told["Actual Rows"] == 60
+    assert told.get("Rows Removed by Filter", 0) == 0
+    assert buffers(told) < 1_000
 
 
 async def test_what_is_old_goes_minutes_first(conn: asyncpg.Connection) -> None:
@@ -201,6 +233,15 @@ async def test_what_is_old_goes_minutes_first(conn: asyncpg.Connection) -> None:
     assert [tuple(row) for row in left] == [(60, 6), (300, 6), (900, 6)] + [
         (step, age) for step in (3_600, 21_600, 86_400) for age in (6, 8)
     ]
+
+
+@pytest.mark.parametrize("years", [6, 100])
+async def test_figures_may_be_kept_for_as_long_as_a_setting_may_say(
+    conn: asyncpg.Connection, years: int
+) -> None:
+    """A sum of whole seconds would not fit into an integer, and end the scheduler."""
+    await put(conn, 1, "q", "t", submitted=1)
+    assert await series.prune_series(conn, keep_seconds=years * 365 * 86_400.0, limit=1) == 0
 
 
 async def test_days_go_after_a_year_and_tickets_when_they_have_expired(conn: asyncpg.Connection) -> None:

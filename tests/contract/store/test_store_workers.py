@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncpg
 import pytest
 from tests.contract.store import world
+from tests.contract.store.plans import buffers, plan, prepare
 
 from taskflow.kit.ids import new_id
 from taskflow.store import catalog, workers
 from taskflow.store.catalog import Declaration
+from taskflow.store.connect import Database
 from taskflow.store.errors import DatabaseAway, translated
 from taskflow.store.probe import probe
 
@@ -124,6 +126,27 @@ async def test_queues_count_what_waits_and_runs(conn: asyncpg.Connection) -> Non
     assert (default.name, default.waiting, default.running) == ("default", {0: 2, 1: 0, 2: 0, 3: 0}, 0)
     assert (mail.name, mail.waiting, mail.running) == ("mail", {0: 0, 1: 0, 2: 0, 3: 2}, 1)
     assert mail.oldest_at == (await world.row(conn, ids[1]))["queued_at"]
+
+
+async def test_many_queues_are_counted_in_one_look_at_the_figures(
+    database: Database, conn: asyncpg.Connection
+) -> None:
+    await catalog.add_queues(conn, [f"q{number}" for number in range(300)])
+    async with database.connection() as pooled:
+        await prepare(pooled, {"store.catalog.read_queues": catalog.READ_QUEUES})
+
+        async def pages() -> int:
+            return buffers(
+                await plan(pooled, "store.catalog.read_queues", None, options=", ANALYZE, BUFFERS")
+            )
+
+        before = await pages()
+        await conn.execute(
+            "INSERT INTO stat_deltas (n, queue, type, origin, target) "
+            "SELECT 1, 'q' || i % 300, 'demo', 'queued', 'running' FROM generate_series(1, 3000) AS i"
+        )
+        assert await pages() < before + 300
+        assert sum(queue.running for queue in await catalog.read_queues(pooled)) == 3_000
 
 
 async def test_the_probe_tells_time_and_schema(conn: asyncpg.Connection) -> None:

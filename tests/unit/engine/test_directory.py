@@ -21,3 +21,10 @@ def test_gone_and_draining_workers_do_not_count() -> None:
 def test_busy_slots_are_waited_for() -> None:
     assert directory(FULL).waiting_for(make_task()) == "free_slot"
     assert directory(DEMO).waiting_for(make_task()) is None
+
+
+def test_slots_that_are_free_for_other_types_do_not_count() -> None:
+    idle = worker("b", queues=["default"], types=["mail"])
+    assert directory(FULL, idle).waiting_for(make_task()) == "free_slot"
+    assert directory(FULL, idle).waiting_for(make_task(type="mail")) is None
+    assert directory(FULL, DEMO).waiting_for(make_task()) is None

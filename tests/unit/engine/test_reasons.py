@@ -161,7 +161,7 @@ def test_busy_slots_come_first_and_bear_the_outlook() -> None:
     assert told.reasons[0].numbers["position"] == 9
     assert told.reasons[0].numbers["estimated_start_seconds"] == 5.0
     assert told.reasons[0].detail == (
-        "all 4 slots of queue 'default' are busy; 9 start before it; it may start in 5.0 s; "
+        "all 4 slots of queue 'default' for type 'demo' are busy; 9 start before it; it may start in 5.0 s; "
         "more workers or slots help"
     )
 
@@ -232,6 +232,24 @@ def test_a_host_that_fails_is_told_of_a_push() -> None:
     assert "one push at a time" in judge(facts(push, pushers, standing=half_open)).reasons[1].detail
     closed = opened._replace(host_state=HostState(3, 0, 0.0))
     assert codes(facts(push, pushers, standing=closed)) == ["retry_delay"]
+
+
+def test_a_task_whose_time_is_over_is_not_promised_a_start() -> None:
+    late = make_task(expires_at=rfc3339(ago(0)))
+    given = facts(late, standing=standing(rung_at=ago(60)), heard=Heard(), line=None)
+    reason = only(given)
+    assert (reason.code, reason.numbers) == ("expires", {"expires_at": rfc3339(NOW)})
+    assert judge(given).waiting_for is None
+    assert directory(FULL).waiting_for(late) is None
+    assert codes(facts(make_task(expires_at=rfc3339(NOW + timedelta(seconds=1))))) == ["starting"]
+
+
+@pytest.mark.parametrize(("due_after", "said"), [(-1, ["due_time"]), (0, ["due_time", "expires"])])
+def test_a_task_that_expires_before_it_is_due_says_so(due_after: float, said: list[str]) -> None:
+    expires_at = NOW + timedelta(seconds=60)
+    due = rfc3339(expires_at + timedelta(seconds=due_after))
+    task = make_task("scheduled", next_attempt_at=due, expires_at=rfc3339(expires_at))
+    assert codes(facts(task)) == said
 
 
 def test_running_tasks_say_so() -> None:

@@ -10,10 +10,10 @@ import msgspec
 
 from taskflow.domain.retry import RetryPolicy
 from taskflow.domain.task import Task
-from taskflow.engine.directory import Directory
+from taskflow.engine.directory import Directory, free_by_kind
 from taskflow.kit.clock import rfc3339
 from taskflow.store.connect import Database
-from taskflow.store.workers import WorkerRow, served
+from taskflow.store.workers import WorkerRow
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -46,7 +46,7 @@ def directory(
     known = Directory(Database("postgresql://nowhere", application="test"))
     known.workers = list(workers)
     known.paused_queues, known.paused_types = queues or set(), types or set()
-    known._served = served(workers)
+    known._free = free_by_kind(known.live())
     known._read_at = time.monotonic()
     return known
 

@@ -6,22 +6,10 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from taskflow.kit.logging import configure, get_logger, logs_debug, one_line
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
 
 
 def logged(fmt: str, level: str = "info") -> io.StringIO:
