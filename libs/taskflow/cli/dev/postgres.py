@@ -32,6 +32,7 @@ from taskflow.kit.lifecycle import ProgramError
 
 _SUPERUSER = "taskflow"
 _SOCKET = ".s.PGSQL.5432"
+_PID_FILE = "postmaster.pid"
 _LOCATION = "postgres-location"
 _INITDB_SECONDS_MAX = 120
 _LEFTOVER_SECONDS_MAX = 30.0
@@ -183,7 +184,7 @@ class Postgres:
 
     def _pid_file_lines(self) -> list[str]:
         with suppress(OSError):
-            return (self._data / "postmaster.pid").read_text().splitlines()
+            return (self._data / _PID_FILE).read_text().splitlines()
         return []
 
     def _end_leftover(self) -> None:
@@ -194,7 +195,10 @@ class Postgres:
         lines = self._pid_file_lines()
         if lines:
             # Kept, as PostgreSQL reads the shared memory from it that orphaned backends may still hold.
-            (self._data / "postmaster.pid").write_text("\n".join([str(_NO_SUCH_PID), *lines[1:]]) + "\n")
+            (self._data / _PID_FILE).write_text("\n".join([str(_NO_SUCH_PID), *lines[1:]]) + "\n")
+        else:
+            # Killed before it wrote its pid, PostgreSQL leaves a pid file without text, and refuses to start.
+            (self._data / _PID_FILE).unlink(missing_ok=True)
         for name in (_SOCKET, f"{_SOCKET}.lock"):
             (self._sockets / name).unlink(missing_ok=True)
 
