@@ -17,6 +17,8 @@ from tests.support.waiting import wait_until_sync
 from taskflow.cli.dev.child import stop
 from taskflow.cli.dev.postgres import Postgres
 
+KILL = [(signal.SIGKILL, 5.0)]
+
 
 class Home:
     """A PostgreSQL with its data in a folder that its account can reach."""
@@ -33,25 +35,37 @@ class Home:
         with self._log.open("ab") as log:
             return self.postgres.start(log.fileno())
 
-    def answers(self, process: subprocess.Popen[bytes]) -> int:
-        """Wait until it takes connections, and ask it something."""
-        wait_until_sync(
-            lambda: process.poll() is not None or self.postgres.is_ready(process.pid),
-            "PostgreSQL is ready",
-            30,
-        )
-        assert process.poll() is None, self._log.read_text()[-1000:]
-        return asyncio.run(self._ask())
+    def until_ready(self) -> subprocess.Popen[bytes]:
+        """Start it as `dev` does, again when it ends: while backends of a killed one live, it refuses."""
+        process = self.start()
 
-    async def _ask(self) -> int:
-        connection = await asyncpg.connect(self.postgres.url)
+        def ready() -> bool:
+            nonlocal process
+            if process.poll() is not None:
+                process = self.start()
+            return self.postgres.is_ready(process.pid)
+
         try:
-            return int(await connection.fetchval("SELECT 40 + 2"))
-        finally:
-            await connection.close()
+            wait_until_sync(ready, "PostgreSQL is ready", 30, interval=0.1)
+        except AssertionError:
+            stop(process, KILL)
+            raise AssertionError(self._log.read_text()[-1000:]) from None
+        return process
+
+    def ask(self) -> int:
+        """What it answers to a question."""
+
+        async def asked() -> int:
+            connection = await asyncpg.connect(self.postgres.url)
+            try:
+                return int(await connection.fetchval("SELECT 40 + 2"))
+            finally:
+                await connection.close()
+
+        return asyncio.run(asked())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def home() -> Iterator[Home]:
     # Not pytest's tmp_path, which the account PostgreSQL runs under cannot reach when the tests run as root.
     with tempfile.TemporaryDirectory(prefix="tf-pg-", dir="/tmp") as name:
@@ -59,32 +73,26 @@ def home() -> Iterator[Home]:
 
 
 def test_killed_at_any_moment_of_its_start_it_starts_again(home: Home) -> None:
-    began = time.monotonic()
-    process = home.start()
-    assert home.answers(process) == 42
-    to_ready = time.monotonic() - began
-    try:
-        moments = 12
-        for moment in range(moments):
-            stop(process, [(signal.SIGKILL, 5.0)])
-            process = home.start()
-            time.sleep(min(to_ready, 0.3) * moment / moments)
-        stop(process, [(signal.SIGKILL, 5.0)])
+    process = home.until_ready()
+    for moment in range(12):
+        stop(process, KILL)
         process = home.start()
-        assert home.answers(process) == 42
+        time.sleep(0.02 * moment)
+    stop(process, KILL)
+    process = home.until_ready()
+    try:
+        assert home.ask() == 42
     finally:
         stop(process, home.postgres.stop_steps)
 
 
 @pytest.mark.parametrize("left", ["", "\n", "123", "not a pid\nat all\n"], ids=repr)
 def test_it_starts_whatever_a_kill_left_of_its_pid_file(home: Home, left: str) -> None:
-    process = home.start()
-    home.answers(process)
-    stop(process, [(signal.SIGKILL, 5.0)])
+    stop(home.until_ready(), KILL)
     # Killed between making the file and writing its pid, PostgreSQL leaves it empty.
     home.pid_file.write_text(left)
-    process = home.start()
+    process = home.until_ready()
     try:
-        assert home.answers(process) == 42
+        assert home.ask() == 42
     finally:
         stop(process, home.postgres.stop_steps)
