@@ -202,6 +202,11 @@ class Task(Struct):
     target: ShownTarget | None
 
 
+def is_late(task: Task, now: datetime) -> bool:
+    """Whether a task that has not started by then may not start any more, and only waits to be ended."""
+    return task.expires_at is not None and datetime.fromisoformat(task.expires_at) <= now
+
+
 class Execution(Struct):
     """One try, as callers read it."""
 

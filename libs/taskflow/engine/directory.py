@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 import msgspec
 
 from taskflow.domain.callback import PUSH_TYPE
 from taskflow.domain.retry import RetryPolicy
-from taskflow.domain.task import Task, WaitingFor
-from taskflow.kit.clock import now, rfc3339
+from taskflow.domain.task import Task, WaitingFor, is_late
+from taskflow.kit.clock import now
 from taskflow.store import catalog, workers
 from taskflow.store.catalog import TypeRow
 from taskflow.store.connect import Database
@@ -84,7 +84,7 @@ class Directory:
 
     def serving(self, queue: str, name: str | None = None) -> list[WorkerRow]:
         """Live workers of this queue, of this type too if one is given."""
-        return [w for w in self.live() if queue in w.queues and (name is None or name in w.types)]
+        return serving(self.live(), queue, name)
 
     def least_slots(self, queue: str) -> int:
         """Slots of the smallest live worker of this queue; 0 if there is none."""
@@ -108,7 +108,7 @@ class Directory:
         free = self._free.get((queue, served_as(task)))
         if free is None:
             return "worker_for_type" if self.serving(queue) else "worker_for_queue"
-        if task.expires_at is not None and task.expires_at <= rfc3339(now()):
+        if is_late(task, now()):
             return None
         return "free_slot" if free <= 0 else None
 
@@ -116,6 +116,11 @@ class Directory:
 def served_as(task: Task) -> str:
     """The type that a worker must declare to run it."""
     return task.type if task.target is None else PUSH_TYPE
+
+
+def serving(workers: Sequence[WorkerRow], queue: str, name: str | None = None) -> list[WorkerRow]:
+    """Those of this queue, of this type too if one is given."""
+    return [w for w in workers if queue in w.queues and (name is None or name in w.types)]
 
 
 def free_by_kind(live: Iterable[WorkerRow]) -> dict[tuple[str, str], int]:

@@ -13,10 +13,10 @@ from taskflow.bus.connect import Bus
 from taskflow.bus.errors import BusAway, StreamMissing
 from taskflow.bus.streams import Watermark, read_watermark
 from taskflow.domain.histogram import merge, percentiles
-from taskflow.domain.task import Task
+from taskflow.domain.task import Task, is_late
 from taskflow.domain.views import Explanation
-from taskflow.engine.directory import served_as
-from taskflow.engine.facts import Facts, Heard, is_late, may_start, serving
+from taskflow.engine.directory import served_as, serving
+from taskflow.engine.facts import Facts, Heard, may_start
 from taskflow.engine.outlook import AHEAD_MAX, RATE_MINUTES, Line
 from taskflow.engine.reasons import judge
 from taskflow.store import obstacles, series, tasks, workers

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from taskflow.domain.attempt import ErrorInfo
 from taskflow.domain.task import Task
-from taskflow.engine.directory import served_as
+from taskflow.engine.directory import served_as, serving
 from taskflow.engine.outlook import Line
 from taskflow.store.obstacles import Pause, Standing
 from taskflow.store.workers import WorkerRow
@@ -46,16 +46,6 @@ class Facts(Struct, frozen=True):
 def may_start(task: Task, pauses: Sequence[Pause], workers: Sequence[WorkerRow]) -> bool:
     """Whether a queued task waits for nothing but its turn: a live worker runs its type, and nothing is paused."""
     return task.status == "queued" and not pauses and bool(serving(workers, task.queue, served_as(task)))
-
-
-def is_late(task: Task, now: datetime) -> bool:
-    """Whether a task that has not started by then may not start any more, and only waits to be ended."""
-    return task.expires_at is not None and datetime.fromisoformat(task.expires_at) <= now
-
-
-def serving(workers: Sequence[WorkerRow], queue: str, name: str | None = None) -> list[WorkerRow]:
-    """Those of this queue, of this type too if one is given."""
-    return [w for w in workers if queue in w.queues and (name is None or name in w.types)]
 
 
 def attempts(facts: Facts) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from taskflow.domain.task import WaitingFor
+from taskflow.domain.task import WaitingFor, is_late
 from taskflow.domain.transitions import TERMINAL
 from taskflow.domain.views import Blocker, BlockerCode, Explanation
-from taskflow.engine.directory import served_as
+from taskflow.engine.directory import served_as, serving
 from taskflow.engine.ends import ended, running
-from taskflow.engine.facts import Facts, attempts, because, is_late, may_start, serving
+from taskflow.engine.facts import Facts, attempts, because, may_start
 from taskflow.engine.heal import GRACE, HEAL_SECONDS
 from taskflow.engine.outlook import outlook
 from taskflow.kit.clock import rfc3339

