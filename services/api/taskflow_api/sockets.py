@@ -51,6 +51,7 @@ def as_request(scope: HTTPScope, send: Send) -> Send:
 
     async def send_refusal(message: Message) -> None:
         if message["type"].startswith("http.response."):
+            # Of no kind that Litestar's types name: the ASGI extension websocket.http.response.
             message = {**message, "type": f"websocket.{message['type']}"}  # type: ignore[assignment]
         await send(message)
 

@@ -156,7 +156,10 @@ def test_a_key_ends_by_itself(realm: Realm) -> None:
     soon = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
     key = accounts.make_key(realm.url, realm.ann.key, "read", expires_at=soon)
     assert realm.call("GET", "/api/v1/tasks", key["key"]).status_code == 200
-    ended = lambda: realm.call("GET", "/api/v1/tasks", key["key"]).status_code == 401  # noqa: E731
+
+    def ended() -> bool:
+        return realm.call("GET", "/api/v1/tasks", key["key"]).status_code == 401
+
     wait_until_sync(ended, "the key has expired", 10)
     assert realm.call("GET", f"{KEYS}/{key['id']}", realm.ann.key).json()["status"] == "expired"
     past = (datetime.now(UTC) - timedelta(seconds=2)).isoformat()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from ipaddress import ip_address
 from typing import cast
 
@@ -150,7 +151,7 @@ async def test_a_name_server_that_tells_of_both_at_once_wins_nothing(
     loop = asyncio.get_running_loop()
     for addresses, is_reached in (([PUBLIC], True), ([PUBLIC, "127.0.0.1"], False)):
         transport, server = await loop.create_datagram_endpoint(
-            lambda addresses=addresses: DnsServer(addresses),  # type: ignore[misc]
+            partial(DnsServer, addresses),
             local_addr=("127.0.0.1", 0),
         )
         try:
