@@ -1,0 +1,69 @@
+/**
+ * Who this browser is to the API: nobody (an API that asks nobody to sign in), an API key, or a session.
+ *
+ * A session's refresh token is good once, and used twice it ends the session: so the tabs of a browser share it, and
+ * only one of them at a time turns it.
+ */
+
+export interface Session {
+  /** An access token, or an API key. */
+  token: string;
+  /** Null: the token is an API key, and never turned. */
+  refreshToken: string | null;
+}
+
+const STORED = "taskflow.session";
+const LOCK = "taskflow.session";
+const listeners = new Set<() => void>();
+
+export function session(): Session | null {
+  try {
+    return JSON.parse(localStorage.getItem(STORED) ?? "null") as Session | null;
+  } catch {
+    return null;
+  }
+}
+
+export function keepSession(next: Session | null): void {
+  if (next) localStorage.setItem(STORED, JSON.stringify(next));
+  else localStorage.removeItem(STORED);
+  for (const listener of listeners) listener();
+}
+
+/** `listener` is called when this tab or another one signs in or out. */
+export function onSession(listener: () => void): () => void {
+  const hear = (event: StorageEvent) => event.key === STORED && listener();
+  listeners.add(listener);
+  window.addEventListener("storage", hear);
+  return () => {
+    listeners.delete(listener);
+    window.removeEventListener("storage", hear);
+  };
+}
+
+export function credentials(): Record<string, string> {
+  const token = session()?.token;
+  return token ? { authorization: `Bearer ${token}` } : {};
+}
+
+/** A fresh access token in place of `refused`; false: there is none, and whoever sits here signs in again. */
+export function renew(refused: string | undefined): Promise<boolean> {
+  const turn = () => turned(refused);
+  return navigator.locks ? navigator.locks.request(LOCK, turn) : turn();
+}
+
+async function turned(refused: string | undefined): Promise<boolean> {
+  const held = session();
+  if (held && held.token !== refused) return true; // another tab was faster
+  if (!held?.refreshToken) return false;
+  const answer = await fetch("/api/v1/auth/token/refresh", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ refresh_token: held.refreshToken }),
+  });
+  if (answer.status === 401) keepSession(null);
+  if (!answer.ok) return false;
+  const granted = (await answer.json()) as { access_token: string; refresh_token: string };
+  keepSession({ token: granted.access_token, refreshToken: granted.refresh_token });
+  return true;
+}

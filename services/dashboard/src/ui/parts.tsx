@@ -1,0 +1,159 @@
+/** The small parts that every screen is made of. */
+
+import { type ButtonHTMLAttributes, type ReactNode, useId, useState } from "react";
+import { Link } from "wouter";
+import { Icon, type IconName } from "./icons";
+
+type Tone = "good" | "bad" | "warn" | "busy" | "violet" | "calm";
+
+interface ButtonProps extends ButtonHTMLAttributes<HTMLButtonElement> {
+  kind?: "primary" | "danger" | "plain";
+  size?: "small";
+}
+
+export function Button({ kind, size, ...rest }: ButtonProps) {
+  return <button type="button" {...rest} className="button" data-kind={kind} data-size={size} />;
+}
+
+export function Card(props: { title?: ReactNode; aside?: ReactNode; children: ReactNode; bare?: boolean }) {
+  const id = useId();
+  return (
+    <section className="card" aria-labelledby={props.title ? id : undefined}>
+      {props.title && (
+        <div className="card-head">
+          <h2 id={id}>{props.title}</h2>
+          {props.aside && <div className="row">{props.aside}</div>}
+        </div>
+      )}
+      <div className={props.bare ? "table-wrap" : "card-body"}>{props.children}</div>
+    </section>
+  );
+}
+
+const TONES: Record<string, [Tone, IconName]> = {
+  scheduled: ["calm", "scheduled"],
+  queued: ["violet", "queued"],
+  running: ["busy", "running"],
+  retrying: ["warn", "retrying"],
+  completed: ["good", "completed"],
+  failed: ["bad", "failed"],
+  cancelled: ["calm", "cancelled"],
+  expired: ["calm", "expired"],
+  started: ["busy", "running"],
+  succeeded: ["good", "completed"],
+  timed_out: ["bad", "expired"],
+  lost: ["bad", "warn"],
+  released: ["calm", "retrying"],
+  live: ["good", "completed"],
+  draining: ["warn", "pause"],
+  gone: ["calm", "cancelled"],
+  pending: ["warn", "scheduled"],
+  replayed: ["good", "retrying"],
+  discarded: ["calm", "cancelled"],
+  delivered: ["good", "completed"],
+  active: ["good", "completed"],
+  slowed: ["warn", "warn"],
+  paused: ["warn", "pause"],
+  stopped: ["calm", "cancelled"],
+  done: ["good", "completed"],
+  revoked: ["calm", "cancelled"],
+  disabled: ["calm", "cancelled"],
+  deleted: ["calm", "cancelled"],
+  ending: ["warn", "expired"],
+};
+
+/** A state, by icon, word and colour. */
+export function Status({ of }: { of: string }) {
+  const [tone, icon] = TONES[of] ?? ["calm", "queued"];
+  return (
+    <span className="status" data-tone={tone}>
+      <Icon name={icon} />
+      {of.replaceAll("_", " ")}
+    </span>
+  );
+}
+
+export function Note({ tone, children }: { tone?: Tone; children: ReactNode }) {
+  return (
+    <div className="note" data-tone={tone} role={tone === "bad" ? "alert" : undefined}>
+      {children}
+    </div>
+  );
+}
+
+export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+  return (
+    <div className="empty">
+      <strong>{title}</strong>
+      {children}
+    </div>
+  );
+}
+
+export function Copy({ text, what }: { text: string; what: string }) {
+  const [isCopied, setCopied] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard?.writeText(text);
+    setCopied(true);
+    setTimeout(() => setCopied(false), 1_500);
+  };
+  return (
+    <button type="button" className="copy" onClick={copy} aria-label={isCopied ? "copied" : `copy ${what}`}>
+      <Icon name={isCopied ? "completed" : "copy"} />
+    </button>
+  );
+}
+
+export function Code({ text, label }: { text: string; label: string }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard
+    <pre className="code" tabIndex={0} aria-label={label} role="region">
+      {text}
+    </pre>
+  );
+}
+
+export function Facts({ of }: { of: [string, ReactNode][] }) {
+  return (
+    <dl className="facts">
+      {of.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value ?? <span className="muted">–</span>}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** How far something is; `label` says what. */
+export function Bar({ done, of, label, tone }: { done: number; of: number; label: string; tone?: Tone }) {
+  const share = of > 0 ? Math.min(100, (100 * done) / of) : 0;
+  return (
+    <div className="bar" role="progressbar" aria-label={label} aria-valuenow={Math.round(share)} aria-valuemin={0} aria-valuemax={100}>
+      <i data-tone={tone} style={{ width: `${share}%` }} />
+    </div>
+  );
+}
+
+export function ShortId({ id, href }: { id: string; href?: string }) {
+  const told = <span className="mono">{`${id.slice(0, 8)}…${id.slice(-6)}`}</span>;
+  return (
+    <span className="nowrap" title={id}>
+      {href ? <Link href={href}>{told}</Link> : told}
+      <Copy text={id} what={`id ${id}`} />
+    </span>
+  );
+}
+
+export function PageHead(props: { title: string; children?: ReactNode; about?: ReactNode }) {
+  return (
+    <div className="page-head">
+      <div>
+        <h1>{props.title}</h1>
+        {props.about && <p className="small">{props.about}</p>}
+      </div>
+      {props.children && <div className="row actions">{props.children}</div>}
+    </div>
+  );
+}
