@@ -9,15 +9,25 @@ export interface Fault {
 export class Problem extends Error {
   override readonly name = "Problem";
 
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly hint: string | null;
+  readonly faults: Fault[];
+
   constructor(
-    readonly status: number,
-    readonly code: string,
-    readonly detail: string,
-    readonly hint: string | null = null,
-    readonly faults: Fault[] = [],
-    readonly requestId: string | null = null,
+    status: number,
+    code: string,
+    detail: string,
+    hint: string | null = null,
+    faults: Fault[] = [],
   ) {
     super(detail);
+    this.status = status;
+    this.code = code;
+    this.detail = detail;
+    this.hint = hint;
+    this.faults = faults;
   }
 
   /** What is wrong with the field at `pointer`, if anything. */
@@ -35,7 +45,6 @@ export function problemOf(status: number, body: unknown): Problem {
     typeof said.detail === "string" ? said.detail : `the API answered ${status}`,
     typeof said.hint === "string" ? said.hint : null,
     Array.isArray(said.errors) ? (said.errors as Fault[]) : [],
-    typeof said.request_id === "string" ? said.request_id : null,
   );
 }
 

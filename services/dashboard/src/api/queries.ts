@@ -20,7 +20,9 @@ export const queryClient = new QueryClient({
 });
 
 /** Lists of things there are few of: pages are read on until the last. */
-async function whole<T>(page: (cursor?: string) => Promise<{ items: T[]; next_cursor: string | null }>): Promise<T[]> {
+async function whole<T>(
+  page: (cursor?: string) => Promise<{ items: T[]; next_cursor: string | null }>,
+): Promise<T[]> {
   const items: T[] = [];
   let cursor: string | undefined;
   do {
@@ -32,29 +34,40 @@ async function whole<T>(page: (cursor?: string) => Promise<{ items: T[]; next_cu
 }
 
 export const profile = () =>
-  queryOptions({ queryKey: ["profile"], queryFn: () => body(api.GET("/api/v1/auth/profile")), staleTime: 60_000 });
+  queryOptions({
+    queryKey: ["profile"],
+    queryFn: () => body(api.GET("/api/v1/auth/profile")),
+    staleTime: 60_000,
+  });
 
 export const stats = () =>
-  queryOptions({ queryKey: ["stats"], queryFn: () => body(api.GET("/api/v1/tasks/stats")), refetchInterval: 15_000 });
+  queryOptions({
+    queryKey: ["stats"],
+    queryFn: () => body(api.GET("/api/v1/tasks/stats")),
+    refetchInterval: 15_000,
+  });
 
 export const queues = () =>
   queryOptions({
     queryKey: ["queues"],
-    queryFn: () => whole((cursor) => body(api.GET("/api/v1/queues", { params: { query: { limit: 200, cursor } } }))),
+    queryFn: () =>
+      whole((cursor) => body(api.GET("/api/v1/queues", { params: { query: { limit: 200, cursor } } }))),
     refetchInterval: 5_000,
   });
 
 export const workers = () =>
   queryOptions({
     queryKey: ["workers"],
-    queryFn: () => whole((cursor) => body(api.GET("/api/v1/workers", { params: { query: { limit: 200, cursor } } }))),
+    queryFn: () =>
+      whole((cursor) => body(api.GET("/api/v1/workers", { params: { query: { limit: 200, cursor } } }))),
     refetchInterval: 5_000,
   });
 
 export const types = () =>
   queryOptions({
     queryKey: ["types"],
-    queryFn: () => whole((cursor) => body(api.GET("/api/v1/types", { params: { query: { limit: 200, cursor } } }))),
+    queryFn: () =>
+      whole((cursor) => body(api.GET("/api/v1/types", { params: { query: { limit: 200, cursor } } }))),
     staleTime: 30_000,
   });
 
@@ -114,7 +127,9 @@ export const letterGroups = (status: "pending" | undefined, limit = 100) =>
     queryKey: ["dead-letters", "groups", status ?? "any", limit],
     queryFn: () =>
       body(
-        api.GET("/api/v1/dead-letters/groups", { params: { query: { status: status ? [status] : undefined, limit } } }),
+        api.GET("/api/v1/dead-letters/groups", {
+          params: { query: { status: status ? [status] : undefined, limit } },
+        }),
       ),
     placeholderData: keepPreviousData,
   });
@@ -130,7 +145,8 @@ const OPERATION_MS = 400;
 export const operation = (id: string) =>
   queryOptions({
     queryKey: ["operations", id],
-    queryFn: () => body(api.GET("/api/v1/operations/{operation_id}", { params: { path: { operation_id: id } } })),
+    queryFn: () =>
+      body(api.GET("/api/v1/operations/{operation_id}", { params: { path: { operation_id: id } } })),
     refetchInterval: ({ state }) =>
       state.data?.status === "running" ? OPERATION_MS : state.data?.status === "paused" ? 2_000 : false,
     staleTime: 0,

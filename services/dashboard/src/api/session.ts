@@ -47,9 +47,9 @@ export function credentials(): Record<string, string> {
 }
 
 /** A fresh access token in place of `refused`; false: there is none, and whoever sits here signs in again. */
-export function renew(refused: string | undefined): Promise<boolean> {
-  const turn = () => turned(refused);
-  return navigator.locks ? navigator.locks.request(LOCK, turn) : turn();
+export async function renew(refused: string | undefined): Promise<boolean> {
+  if (!navigator.locks) return turned(refused);
+  return await navigator.locks.request(LOCK, () => turned(refused));
 }
 
 async function turned(refused: string | undefined): Promise<boolean> {

@@ -29,9 +29,12 @@ describe("a search", () => {
     expect(parse(`id:${id}`).id).toBe(id);
   });
 
-  it.each(["status:borken", "age:10m", "age>ten", "type>3", "colour:red"])("%s is told to be wrong", (text) => {
-    expect(parse(text).faults).toHaveLength(1);
-  });
+  it.each(["status:borken", "age:10m", "age>ten", "type>3", "colour:red"])(
+    "%s is told to be wrong",
+    (text) => {
+      expect(parse(text).faults).toHaveLength(1);
+    },
+  );
 
   it("says which fields there are", () => {
     expect(parse("colour:red").faults[0]).toContain("status, type, queue");

@@ -36,7 +36,17 @@ export interface Search {
   faults: string[];
 }
 
-export const FIELDS = ["status", "type", "queue", "priority", "tag", "age", "worker", "name", "error"] as const;
+export const FIELDS = [
+  "status",
+  "type",
+  "queue",
+  "priority",
+  "tag",
+  "age",
+  "worker",
+  "name",
+  "error",
+] as const;
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 };
 const TERM = /(?:([a-z_]+)([:<>]))?("(?:[^"\\]|\\.)*"?|[^\s"]+)/gi;

@@ -7,7 +7,12 @@ interface Control {
 }
 
 /** A labelled control, what it is for, and what is wrong with it. */
-export function Field(props: { label: ReactNode; hint?: ReactNode; fault?: string; children: ReactElement<Control> }) {
+export function Field(props: {
+  label: ReactNode;
+  hint?: ReactNode;
+  fault?: string;
+  children: ReactElement<Control>;
+}) {
   const id = useId();
   const said = `${id}-said`;
   return (
@@ -30,7 +35,12 @@ export function Field(props: { label: ReactNode; hint?: ReactNode; fault?: strin
 }
 
 /** A box to tick, with its label beside it. */
-export function Check(props: { label: ReactNode; checked: boolean; onChange(checked: boolean): void; disabled?: boolean }) {
+export function Check(props: {
+  label: ReactNode;
+  checked: boolean;
+  onChange(checked: boolean): void;
+  disabled?: boolean;
+}) {
   return (
     <label className="field-row">
       <input

@@ -130,7 +130,14 @@ export function Facts({ of }: { of: [string, ReactNode][] }) {
 export function Bar({ done, of, label, tone }: { done: number; of: number; label: string; tone?: Tone }) {
   const share = of > 0 ? Math.min(100, (100 * done) / of) : 0;
   return (
-    <div className="bar" role="progressbar" aria-label={label} aria-valuenow={Math.round(share)} aria-valuemin={0} aria-valuemax={100}>
+    <div
+      className="bar"
+      role="progressbar"
+      aria-label={label}
+      aria-valuenow={Math.round(share)}
+      aria-valuemin={0}
+      aria-valuemax={100}
+    >
       <i data-tone={tone} style={{ width: `${share}%` }} />
     </div>
   );

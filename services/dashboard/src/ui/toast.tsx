@@ -46,7 +46,12 @@ export function Toasts() {
       {shown.map((toast) => (
         <div key={toast.id} className="note" data-tone={toast.tone}>
           <span>{toast.text}</span>
-          <Button size="small" kind="plain" onClick={() => dismiss(toast.id)} aria-label={`put away: ${toast.text}`}>
+          <Button
+            size="small"
+            kind="plain"
+            onClick={() => dismiss(toast.id)}
+            aria-label={`put away: ${toast.text}`}
+          >
             OK
           </Button>
         </div>
