@@ -10,6 +10,12 @@ export default defineConfig(({ mode }) => {
       assetsInlineLimit: 0, // the policy of the page has no `data:` but for images
       modulePreload: { polyfill: false },
       target: "es2023",
+      rolldownOptions: {
+        onLog(level, log, pass) {
+          // "use client" in a library is for servers that render; there is none here.
+          if (log.code !== "MODULE_LEVEL_DIRECTIVE") pass(level, log);
+        },
+      },
     },
     server: { proxy: { "/api": api, "/schema": api, "/docs": api } },
   };

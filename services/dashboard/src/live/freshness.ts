@@ -18,7 +18,10 @@ const UNREACHED = new Set([502, 503, 504]);
 
 /** The API answered with `status`; a proxy in front of a dead one answers too. */
 export function heard(status = 200): void {
-  if (UNREACHED.has(status)) return lost();
+  if (UNREACHED.has(status)) {
+    lost();
+    return;
+  }
   lastHeard = Date.now();
   if (current.away) become({ away: false, since: lastHeard });
 }

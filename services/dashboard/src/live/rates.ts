@@ -1,7 +1,6 @@
 /** Events a second of the last minute, counted as they come in. */
 
-import { useEffect, useState } from "react";
-import { type FeedNews, feed } from "./feed";
+import type { FeedNews } from "./feed";
 
 export const SECONDS = 60;
 export const COUNTED = ["queued", "running", "completed", "failed"] as const;
@@ -30,21 +29,4 @@ export class Rates {
     ) as Record<Counted, number[]>;
     return { at, lines };
   }
-}
-
-const DRAW_MS = 250;
-
-export function useRates() {
-  const [rates] = useState(() => new Rates());
-  const [shown, setShown] = useState(() => rates.read(seconds()));
-  useEffect(() => feed.listen((news) => rates.add(news, seconds())), [rates]);
-  useEffect(() => {
-    const timer = setInterval(() => setShown(rates.read(seconds())), DRAW_MS);
-    return () => clearInterval(timer);
-  }, [rates]);
-  return shown;
-}
-
-function seconds(): number {
-  return Math.floor(Date.now() / 1000);
 }

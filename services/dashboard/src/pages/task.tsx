@@ -8,7 +8,7 @@ import { member } from "../api/raw";
 import { useTaskStream } from "../live/taskStream";
 import { LIVE_STATUSES } from "../search/grammar";
 import { between, duration } from "../ui/format";
-import { Bar, Card, Copy, Empty, Facts, PageHead, Status } from "../ui/parts";
+import { Bar, Card, Copy, Empty, Facts, PageHead, Status, Tag } from "../ui/parts";
 import { Loaded } from "../ui/query";
 import { Ago, Moment } from "../ui/time";
 import { TaskActions } from "./task/actions";
@@ -33,7 +33,6 @@ export default function TaskPage({ id }: { id: string }) {
   const events = useTaskStream(id, read?.life ?? 1);
   const moves = events.filter(({ event }) => event === "task").length;
   const heard = events.at(-1)?.seq ?? 0;
-  // biome-ignore lint/correctness/useExhaustiveDependencies(moves): each move makes stale what was read of the task
   useEffect(() => {
     if (moves) void client.invalidateQueries({ queryKey: ["task", id] });
   }, [client, id, moves]);
@@ -154,51 +153,33 @@ function Progress({ task, events }: Pick<ShownProps, "task" | "events">) {
 function TaskFacts({ task }: { task: Task }) {
   const waited = between(task.queued_at, task.started_at);
   const ran = between(task.started_at, task.finished_at);
+  const metadata = Object.entries(task.metadata).map(([name, value]) => [name, JSON.stringify(value)]);
   return (
     <Facts
-      of={[
-        ["Queue", <Link href={`/tasks?q=queue:${task.queue}`}>{task.queue}</Link>],
-        ["Priority", task.priority],
-        ["Attempt", `${task.attempt} of ${task.max_attempts}, life ${task.life}`],
-        ["Version", task.version],
-        ["Created", <Moment at={task.created_at} />],
-        ["Queued", <Moment at={task.queued_at} />],
-        ["Started", <Moment at={task.started_at} />],
-        ["Ended", <Moment at={task.finished_at} />],
-        ["Waited", waited === null ? null : duration(waited)],
-        ["Ran", ran === null ? null : duration(ran)],
-        ...(task.run_at ? [["Due", <Moment at={task.run_at} />] as [string, React.ReactNode]] : []),
-        ...(task.next_attempt_at
-          ? [["Next attempt", <Ago at={task.next_attempt_at} />] as [string, React.ReactNode]]
-          : []),
-        ...(task.expires_at ? [["Expires", <Ago at={task.expires_at} />] as [string, React.ReactNode]] : []),
-        ["Timeout", duration(task.timeout_seconds)],
-        ["Retry", `${task.retry.strategy}, from ${task.retry.base_seconds} s to ${task.retry.max_seconds} s`],
-        [
-          "Worker",
-          task.worker_id && (
-            <Link href={`/tasks?q=worker:${task.worker_id}`}>{task.worker_id.slice(-12)}</Link>
-          ),
-        ],
-        [
-          "Tags",
-          task.tags.length
-            ? task.tags.map((tag) => (
-                <span key={tag} className="chip">
-                  {tag}
-                </span>
-              ))
-            : null,
-        ],
-        ...(task.target
-          ? [["Pushed to", `${task.target.method} ${task.target.url}`] as [string, React.ReactNode]]
-          : []),
-        ...(task.callback ? [["Callback", task.callback.url] as [string, React.ReactNode]] : []),
-        ...Object.entries(task.metadata).map(([name, value]): [string, React.ReactNode] => [
-          name,
-          JSON.stringify(value),
-        ]),
-      ]}
+      of={{
+        Queue: <Link href={`/tasks?q=queue:${task.queue}`}>{task.queue}</Link>,
+        Priority: task.priority,
+        Attempt: `${task.attempt} of ${task.max_attempts}, life ${task.life}`,
+        Version: task.version,
+        Created: <Moment at={task.created_at} />,
+        Queued: <Moment at={task.queued_at} />,
+        Started: <Moment at={task.started_at} />,
+        Ended: <Moment at={task.finished_at} />,
+        Waited: waited === null ? null : duration(waited),
+        Ran: ran === null ? null : duration(ran),
+        ...(task.run_at ? { Due: <Moment at={task.run_at} /> } : {}),
+        ...(task.next_attempt_at ? { "Next attempt": <Ago at={task.next_attempt_at} /> } : {}),
+        ...(task.expires_at ? { Expires: <Ago at={task.expires_at} /> } : {}),
+        Timeout: duration(task.timeout_seconds),
+        Retry: `${task.retry.strategy}, from ${task.retry.base_seconds} s to ${task.retry.max_seconds} s`,
+        Worker: task.worker_id && (
+          <Link href={`/tasks?q=worker:${task.worker_id}`}>…{task.worker_id.slice(-12)}</Link>
+        ),
+        Tags: task.tags.length ? task.tags.map((tag) => <Tag key={tag} name={tag} />) : null,
+        ...(task.target ? { "Pushed to": `${task.target.method} ${task.target.url}` } : {}),
+        ...(task.callback ? { Callback: task.callback.url } : {}),
+        ...Object.fromEntries(metadata),
+      }}
     />
   );
 }

@@ -81,33 +81,16 @@ function takeWord(search: Search, word: string): void {
 
 function takeField(search: Search, written: string, operator: string, value: string): void {
   const field = SYNONYMS[written] ?? written;
-  if (field === "age") return takeAge(search, operator, value);
-  if (operator !== ":") {
+  if (field === "age") takeAge(search, operator, value);
+  else if (operator !== ":") {
     search.faults.push(`${written}${operator}: only age is compared; write ${written}:${value}`);
-    return;
-  }
-  switch (field) {
-    case "id":
-      return takeWord(search, unquoted(value));
-    case "name":
-    case "error":
-      search[field] = unquoted(value);
-      return;
-    case "status":
-      return takeWords(search, field, STATUSES, value);
-    case "priority":
-      return takeWords(search, field, PRIORITIES, value);
-    case "type":
-    case "queue":
-    case "worker":
-      search[field].push(...listed(value));
-      return;
-    case "tag":
-      search.tag.push(...(value.startsWith('"') ? [unquoted(value)] : listed(value)));
-      return;
-    default:
-      search.faults.push(`${written}: is no field; known are ${FIELDS.join(", ")}`);
-  }
+  } else if (field === "id") takeWord(search, unquoted(value));
+  else if (field === "name" || field === "error") search[field] = unquoted(value);
+  else if (field === "status") takeWords(search, field, STATUSES, value);
+  else if (field === "priority") takeWords(search, field, PRIORITIES, value);
+  else if (field === "type" || field === "queue" || field === "worker") search[field].push(...listed(value));
+  else if (field === "tag") search.tag.push(...(value.startsWith('"') ? [unquoted(value)] : listed(value)));
+  else search.faults.push(`${written}: is no field; known are ${FIELDS.join(", ")}`);
 }
 
 function takeWords<K extends "status" | "priority">(

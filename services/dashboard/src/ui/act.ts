@@ -4,7 +4,7 @@ import { complain, say } from "./toast";
 /** A command: what it did is said, what it made stale is read again, and why it was refused is told. */
 export function useAct<T = void, R = unknown>(
   deed: (wish: T) => Promise<R>,
-  after: { stale: QueryKey[]; said?: (result: R, wish: T) => string | null; then?: (result: R) => void },
+  after: { stale: QueryKey[]; said?: (result: R, wish: T) => string | null; onDone?: (result: R) => void },
 ) {
   const client = useQueryClient();
   return useMutation({
@@ -13,7 +13,7 @@ export function useAct<T = void, R = unknown>(
       const text = after.said?.(result, wish);
       if (text) say(text);
       for (const queryKey of after.stale) void client.invalidateQueries({ queryKey });
-      after.then?.(result);
+      after.onDone?.(result);
     },
     onError: complain,
   });

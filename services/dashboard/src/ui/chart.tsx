@@ -75,7 +75,7 @@ function Canvas({ label, at, lines, tell, height = 200 }: Props) {
       made.destroy();
       plot.current = null;
     };
-  }, [shape, isDark, height]);
+  }, [shape, isDark, height, tell, lines]);
   useEffect(() => {
     plot.current?.setData(data);
   });

@@ -113,10 +113,11 @@ export function Code({ text, label }: { text: string; label: string }) {
   );
 }
 
-export function Facts({ of }: { of: [string, ReactNode][] }) {
+/** What is known, by its name; null: it is not known, or there is none. */
+export function Facts({ of }: { of: Record<string, ReactNode> }) {
   return (
     <dl className="facts">
-      {of.map(([name, value]) => (
+      {Object.entries(of).map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>
           <dd>{value ?? <span className="muted">–</span>}</dd>
@@ -150,6 +151,14 @@ export function ShortId({ id, href }: { id: string; href?: string }) {
       {href ? <Link href={href}>{told}</Link> : told}
       <Copy text={id} what={`id ${id}`} />
     </span>
+  );
+}
+
+export function Tag({ name }: { name: string }) {
+  return (
+    <Link className="chip" href={`/tasks?q=${encodeURIComponent(`tag:${JSON.stringify(name)}`)}`}>
+      {name}
+    </Link>
   );
 }
 

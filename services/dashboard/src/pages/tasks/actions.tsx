@@ -5,11 +5,11 @@ import { cancelTask, each, retryTask } from "../../api/commands";
 import { useMay } from "../../api/who";
 import { useShortcuts } from "../../keys";
 import { filters } from "../../search/grammar";
+import { BulkDialog } from "../../ui/bulkDialog";
 import { Dialog } from "../../ui/dialog";
 import { plural } from "../../ui/format";
 import { Button } from "../../ui/parts";
 import { complain, say } from "../../ui/toast";
-import { BulkDialog } from "./bulk";
 import type { Wish } from "./live";
 
 type Deed = Extract<Action, "cancel" | "retry">;

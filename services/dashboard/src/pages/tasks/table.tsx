@@ -2,7 +2,7 @@ import { useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { useShortcuts } from "../../keys";
 import { between, duration } from "../../ui/format";
-import { ShortId, Status } from "../../ui/parts";
+import { ShortId, Status, Tag } from "../../ui/parts";
 import { Ago } from "../../ui/time";
 import type { Row } from "./live";
 
@@ -106,13 +106,7 @@ function What({ row }: { row: Row }) {
     <>
       <span className="clip small muted">{told}</span>
       {row.tags.map((tag) => (
-        <Link
-          key={tag}
-          className="chip"
-          href={`/tasks?q=${encodeURIComponent(`tag:${JSON.stringify(tag)}`)}`}
-        >
-          {tag}
-        </Link>
+        <Tag key={tag} name={tag} />
       ))}
     </>
   );

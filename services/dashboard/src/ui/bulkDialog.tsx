@@ -1,13 +1,13 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useLocation } from "wouter";
-import { type Action, type Filter, look, submit } from "../../api/bulk";
-import { tell } from "../../api/problem";
-import { Dialog } from "../../ui/dialog";
-import { Check, Field } from "../../ui/field";
-import { plural } from "../../ui/format";
-import { Button, Note, ShortId, Status } from "../../ui/parts";
-import { complain } from "../../ui/toast";
+import { type Action, type Filter, look, submit } from "../api/bulk";
+import { tell } from "../api/problem";
+import { Dialog } from "./dialog";
+import { Check, Field } from "./field";
+import { plural } from "./format";
+import { Button, Note, ShortId, Status } from "./parts";
+import { complain } from "./toast";
 
 interface Props {
   action: Action;
@@ -45,7 +45,7 @@ export function BulkDialog({ action, filter, said, onClose }: Props) {
   const begin = async () => {
     setBusy(true);
     try {
-      const canary = isCanary ? { first: Number(first), stop_if_failed: 1 } : undefined;
+      const canary = isCanary ? { first: Number(first), stop_if_failed: 0 } : undefined;
       const made = await submit(action, {
         filter,
         all: isAll,
