@@ -30,9 +30,10 @@ export class Problem extends Error {
     this.faults = faults;
   }
 
-  /** What is wrong with the field at `pointer`, if anything. */
+  /** What is wrong with the field at `pointer`, or with a part of it, if anything. */
   at(pointer: string): string | undefined {
-    return this.faults.find((fault) => fault.pointer === pointer)?.detail;
+    const isAt = (at = "") => at === pointer || at.startsWith(`${pointer}/`);
+    return this.faults.find((fault) => isAt(fault.pointer))?.detail;
   }
 }
 

@@ -1,6 +1,6 @@
 /** The history of one task, live: every event has a number, so none is missed and none comes twice. */
 
-import { useEffect, useState } from "react";
+import { useEffect, useState, useSyncExternalStore } from "react";
 import type { Schemas } from "../api/client";
 import { follow } from "./sse";
 
@@ -19,10 +19,12 @@ export interface HistoryEvent {
 /** The events of a task so far. `round`: raise it to follow a task again that had ended. */
 export function useTaskStream(id: string, round: number): HistoryEvent[] {
   const [events, setEvents] = useState<HistoryEvent[]>([]);
+  const [known] = useState(() => new Map<number, HistoryEvent>());
+  const isSeen = useIsSeen();
   // biome-ignore lint/correctness/useExhaustiveDependencies(round): a new round follows the same task anew
   useEffect(() => {
     const ending = new AbortController();
-    const known = new Map<number, HistoryEvent>();
+    if (!isSeen) return undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const show = () => {
       timer = undefined;
@@ -30,6 +32,7 @@ export function useTaskStream(id: string, round: number): HistoryEvent[] {
     };
     follow({
       url: `/api/v1/tasks/${id}/events?last_event_id=0`,
+      after: known.size ? String(Math.max(...known.keys())) : "",
       signal: ending.signal,
       onEvent({ data }) {
         const event = JSON.parse(data) as HistoryEvent;
@@ -41,6 +44,17 @@ export function useTaskStream(id: string, round: number): HistoryEvent[] {
       ending.abort();
       clearTimeout(timer);
     };
-  }, [id, round]);
+  }, [id, round, isSeen, known]);
   return events;
+}
+
+/** A page that nobody sees gives its connection back: a browser has six to an origin. */
+function useIsSeen(): boolean {
+  return useSyncExternalStore(
+    (changed) => {
+      document.addEventListener("visibilitychange", changed);
+      return () => document.removeEventListener("visibilitychange", changed);
+    },
+    () => document.visibilityState === "visible",
+  );
 }

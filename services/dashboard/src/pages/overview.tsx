@@ -7,7 +7,7 @@ import { COUNTED } from "../live/rates";
 import { useRefreshOnMoves } from "../live/useFeed";
 import { useRates } from "../live/useRates";
 import { Chart } from "../ui/chart";
-import { count, duration, percent } from "../ui/format";
+import { brief, count, duration, percent } from "../ui/format";
 import { Card, PageHead } from "../ui/parts";
 import { Loaded } from "../ui/query";
 import { Attention } from "./overview/attention";
@@ -75,7 +75,7 @@ function Tiles() {
 function oldest(all: Schemas["QueueInfo"][] | undefined): string {
   const ages = (all ?? []).map(({ oldest_waiting_seconds }) => oldest_waiting_seconds ?? -1);
   const most = Math.max(-1, ...ages);
-  return most < 0 ? "–" : duration(most);
+  return most < 0 ? "–" : brief(most);
 }
 
 function Tile(props: { label: string; value: string; href: string; tone?: string }) {
@@ -100,7 +100,8 @@ function Now() {
         label="Moves a second in the last minute"
         at={at}
         lines={COUNTED.map((name) => ({ label: NAMES[name], colour: COLOURS[name], values: lines[name] }))}
-        tell={(value) => `${count(Math.round(value * 10) / 10)}/s`}
+        tell={(value) => count(value)}
+        least={4}
       />
     </Card>
   );

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { bytes, count, duration } from "../ui/format";
-import { Card, Copy, Empty, Facts, Note, PageHead, Status } from "../ui/parts";
+import { Card, Copy, Empty, Facts, Note, PageHead, Status, Wide } from "../ui/parts";
 import { Loaded } from "../ui/query";
 import { Ago } from "../ui/time";
 import { type Doctor, doctor, readiness, type SystemFacts, system } from "./system/queries";
@@ -128,7 +128,7 @@ function Postgres({ facts }: { facts: SystemFacts["postgres"] }) {
         />
         <details>
           <summary>{facts.ranges.length} ranges of tasks</summary>
-          <div className="table-wrap">
+          <Wide>
             <table className="table">
               <thead>
                 <tr>
@@ -153,7 +153,7 @@ function Postgres({ facts }: { facts: SystemFacts["postgres"] }) {
                 ))}
               </tbody>
             </table>
-          </div>
+          </Wide>
         </details>
       </div>
     </Card>
@@ -184,7 +184,7 @@ function Nats({ facts }: { facts: SystemFacts["nats"] }) {
 
 function Streams({ streams }: { streams: SystemFacts["nats"]["streams"] }) {
   return (
-    <div className="table-wrap">
+    <Wide>
       <table className="table">
         <thead>
           <tr>
@@ -215,13 +215,13 @@ function Streams({ streams }: { streams: SystemFacts["nats"]["streams"] }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Wide>
   );
 }
 
 function Consumers({ consumers }: { consumers: SystemFacts["nats"]["consumers"] }) {
   return (
-    <div className="table-wrap">
+    <Wide>
       <table className="table">
         <thead>
           <tr>
@@ -248,7 +248,7 @@ function Consumers({ consumers }: { consumers: SystemFacts["nats"]["consumers"] 
           ))}
         </tbody>
       </table>
-    </div>
+    </Wide>
   );
 }
 

@@ -101,7 +101,8 @@ function SubmitLink() {
 function StatusTabs({ text }: { text: string }) {
   const { data } = useQuery(stats());
   const chosen = parse(text).status;
-  const total = Object.values(data?.by_status ?? {}).reduce((sum, one) => sum + one, 0);
+  // `by_status` also tells what was accepted and pruned.
+  const total = STATUSES.reduce((sum, status) => sum + (data?.by_status[status] ?? 0), 0);
   return (
     <nav className="tabs" aria-label="By status">
       <Link href={hrefOf(withField(text, "status", []))} aria-current={chosen.length === 0 || undefined}>

@@ -21,6 +21,8 @@ interface Props {
   at: number[];
   lines: Line[];
   tell(value: number): string;
+  /** How far the axis goes at least: small figures are not blown up. */
+  least?: number;
   height?: number;
 }
 
@@ -53,7 +55,7 @@ function Legend({ lines }: { lines: Line[] }) {
   );
 }
 
-function Canvas({ label, at, lines, tell, height = 200 }: Props) {
+function Canvas({ label, at, lines, tell, least = 1, height = 200 }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const isDark = useIsDark();
@@ -66,7 +68,7 @@ function Canvas({ label, at, lines, tell, height = 200 }: Props) {
   useEffect(() => {
     const target = place.current;
     if (!target) return undefined;
-    const made = new uPlot(options(target, lines, tell, height), latest.current, target);
+    const made = new uPlot(options(target, { lines, tell, least, height }), latest.current, target);
     plot.current = made;
     const watch = new ResizeObserver(() => made.setSize({ width: target.clientWidth, height }));
     watch.observe(target);
@@ -82,7 +84,9 @@ function Canvas({ label, at, lines, tell, height = 200 }: Props) {
   return <div className="chart" ref={place} role="img" aria-label={`${label}. ${summary(lines, tell)}`} />;
 }
 
-function options(target: HTMLElement, lines: Line[], tell: Props["tell"], height: number): uPlot.Options {
+type Shape = Required<Pick<Props, "lines" | "tell" | "least" | "height">>;
+
+function options(target: HTMLElement, { lines, tell, least, height }: Shape): uPlot.Options {
   const style = getComputedStyle(target);
   const colour = (name: string) => resolved(target, name);
   const axis: uPlot.Axis = {
@@ -96,19 +100,35 @@ function options(target: HTMLElement, lines: Line[], tell: Props["tell"], height
     height,
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
-    scales: { y: { range: (_plot, _least, most) => [0, Math.max(most, 1e-9) * 1.08] } },
-    axes: [axis, { ...axis, size: 64, values: (_plot, splits) => splits.map((value) => tell(value)) }],
+    scales: { y: { range: (_plot, _least, most) => [0, Math.max(most * 1.08, least)] } },
+    axes: [
+      { ...axis, values: (_plot, splits, _axis, _space, step) => splits.map((at) => clock(at, step)) },
+      { ...axis, size: 64, values: (_plot, splits) => splits.map((value) => tell(value)) },
+    ],
     series: [
       {},
       ...lines.map((line) => ({
         label: line.label,
         stroke: colour(line.colour),
         width: 1.8,
-        points: { show: false },
+        points: { show: isSparse, size: 4 },
         ...(line.isArea ? { fill: `color-mix(in srgb, ${colour(line.colour)} 16%, transparent)` } : {}),
       })),
     ],
   };
+}
+
+/** Below so many points they are marked: a single one makes no line. */
+const FEW = 8;
+
+function isSparse(plot: uPlot, series: number): boolean {
+  return (plot.data[series] ?? []).filter((value) => value !== null && value !== undefined).length < FEW;
+}
+
+/** A moment on the axis, as exact as the step to the next. */
+function clock(at: number, step: number): string {
+  const told = moment(new Date(at * 1000).toISOString());
+  return step < 60 ? told.slice(11, 19) : step < 86_400 ? told.slice(11, 16) : told.slice(5, 10);
 }
 
 /** What a custom property comes to in the theme that is shown: a canvas knows no `light-dark()`. */

@@ -28,7 +28,12 @@ function pair(seconds: number, big: number, bigName: string, small: number, smal
   return second ? `${first} ${bigName} ${second} ${smallName}` : `${first} ${bigName}`;
 }
 
-/** One unit: what stands in a narrow column. */
+/** One unit of it: `25 min`. */
+export function brief(seconds: number): string {
+  return duration(seconds).split(" ").slice(0, 2).join(" ");
+}
+
+/** When, with one unit: what stands in a narrow column. */
 export function age(seconds: number): string {
   const size = Math.abs(seconds);
   const told =

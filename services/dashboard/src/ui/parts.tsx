@@ -1,6 +1,6 @@
 /** The small parts that every screen is made of. */
 
-import { type ButtonHTMLAttributes, type ReactNode, useId, useState } from "react";
+import { type ButtonHTMLAttributes, type ReactNode, useEffect, useId, useRef, useState } from "react";
 import { Link } from "wouter";
 import { Icon, type IconName } from "./icons";
 
@@ -25,8 +25,27 @@ export function Card(props: { title?: ReactNode; aside?: ReactNode; children: Re
           {props.aside && <div className="row">{props.aside}</div>}
         </div>
       )}
-      <div className={props.bare ? "table-wrap" : "card-body"}>{props.children}</div>
+      {props.bare ? <Wide>{props.children}</Wide> : <div className="card-body">{props.children}</div>}
     </section>
+  );
+}
+
+/** What may be wider than the screen scrolls by itself, and then with the keyboard too. */
+export function Wide({ children }: { children: ReactNode }) {
+  const place = useRef<HTMLDivElement>(null);
+  const [isWider, setWider] = useState(false);
+  useEffect(() => {
+    const shown = place.current;
+    if (!shown) return undefined;
+    const watch = new ResizeObserver(() => setWider(shown.scrollWidth > shown.clientWidth));
+    watch.observe(shown);
+    for (const child of shown.children) watch.observe(child);
+    return () => watch.disconnect();
+  });
+  return (
+    <div className="table-wrap" ref={place} tabIndex={isWider ? 0 : undefined}>
+      {children}
+    </div>
   );
 }
 

@@ -22,8 +22,9 @@ export function groupHref(group: Group): string {
   return `/dead-letters?${query}`;
 }
 
+/** The pending ones of a group: the others have been decided on. */
 function filterOf(group: Group): Filter {
-  return { type: [group.type], status: ["pending"], fingerprint: group.fingerprint ?? undefined };
+  return { type: [group.type], fingerprint: group.fingerprint ?? undefined };
 }
 
 type Deed = { action: Action; group: Group };

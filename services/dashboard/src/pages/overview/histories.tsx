@@ -59,6 +59,7 @@ function Throughput({ points, step }: { points: Point[]; step: number }) {
         { label: "failed", colour: "--bad", values: rate("failed") },
       ]}
       tell={(value) => count(Math.round(value * 10) / 10)}
+      least={4}
     />
   );
 }
@@ -75,6 +76,7 @@ function Times({ points }: { points: Point[] }) {
         { label: "run p99", colour: "--warn", values: points.map((one) => one.run_seconds?.p99 ?? null) },
       ]}
       tell={duration}
+      least={0.01}
     />
   );
 }

@@ -1,14 +1,36 @@
+import { queryOptions, useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { Link } from "wouter";
+import { api, body } from "../../api/client";
 import { type FeedEvent, feed } from "../../live/feed";
 import { Card, Empty, Status } from "../../ui/parts";
 import { Ago } from "../../ui/time";
 
 const SHOWN = 7;
 
+type Move = Pick<FeedEvent, "task_id" | "version" | "status" | "type" | "queue" | "at">;
+
+/** What stands there before anything has moved: the tasks made last, as they are. */
+const newest = () =>
+  queryOptions({
+    queryKey: ["tasks", "newest"],
+    queryFn: async (): Promise<Move[]> => {
+      const { items } = await body(api.GET("/api/v1/tasks", { params: { query: { limit: SHOWN } } }));
+      return items.map((task) => ({
+        ...task,
+        task_id: task.id,
+        at: task.finished_at ?? task.started_at ?? task.queued_at ?? task.created_at,
+      }));
+    },
+  });
+
 /** The newest moves, as they happen. A task that moves on stays in its line. */
 export function LatestMoves() {
-  const [moves, setMoves] = useState<FeedEvent[]>([]);
+  const [moves, setMoves] = useState<Move[]>([]);
+  const { data: before } = useQuery(newest());
+  useEffect(() => {
+    if (before) setMoves((known) => merged(known, before));
+  }, [before]);
   useEffect(
     () =>
       feed.listen(({ events }) => {
@@ -52,7 +74,7 @@ export function LatestMoves() {
   );
 }
 
-function merged(known: FeedEvent[], news: FeedEvent[]): FeedEvent[] {
+function merged(known: Move[], news: Move[]): Move[] {
   const byTask = new Map(known.map((move) => [move.task_id, move]));
   for (const move of news) {
     const before = byTask.get(move.task_id);

@@ -17,12 +17,15 @@ interface Props {
 
 /** The form of a task: its payload by the schema of its type, or as JSON by hand. */
 export function SubmitForm({ begin, types }: Props) {
-  const [draft, setDraft] = useState(begin);
+  const [draft, setDraft] = useState(() => ({
+    ...begin,
+    payload: begun(begin, schemaOf(types, begin.type)),
+  }));
   const [problem, setProblem] = useState<Problem | null>(null);
   const [isBusy, setBusy] = useState(false);
   const [, go] = useLocation();
   const set = (change: Partial<Draft>) => setDraft((known) => ({ ...known, ...change }));
-  const schema = types.find(({ name }) => name === draft.type)?.schema as Schema | null | undefined;
+  const schema = schemaOf(types, draft.type);
   const wrongJson = fault(draft.payload);
   const submit = async () => {
     setBusy(true);
@@ -55,7 +58,7 @@ export function SubmitForm({ begin, types }: Props) {
           <TypeField draft={draft} types={types} set={set} fault={faultAt("/type")} />
           <Payload
             key={draft.type}
-            schema={schema ?? null}
+            schema={schema}
             draft={draft}
             set={set}
             faultAt={faultAt}
@@ -84,6 +87,16 @@ export function SubmitForm({ begin, types }: Props) {
   );
 }
 
+function schemaOf(types: Props["types"], type: string): Schema | null {
+  return (types.find(({ name }) => name === type)?.schema as Schema | null | undefined) ?? null;
+}
+
+/** The payload that is there; in place of an empty one what the schema wants at least. */
+function begun({ payload }: Draft, schema: Schema | null): string {
+  const isEmpty = payload.trim() === "{}" || payload.trim() === "";
+  return schema && isEmpty ? JSON.stringify(blank(schema, schema), null, 2) : payload;
+}
+
 type Set = (change: Partial<Draft>) => void;
 
 function TypeField({
@@ -97,12 +110,7 @@ function TypeField({
   set: Set;
   fault?: string;
 }) {
-  const take = (type: string) => {
-    const schema = types.find(({ name }) => name === type)?.schema as Schema | null | undefined;
-    const isUntouched = draft.payload.trim() === "{}" || draft.payload.trim() === "";
-    const payload = schema && isUntouched ? JSON.stringify(blank(schema, schema), null, 2) : draft.payload;
-    set({ type, payload });
-  };
+  const take = (type: string) => set({ type, payload: begun(draft, schemaOf(types, type)) });
   const isKnown = types.some(({ name }) => name === draft.type);
   return (
     <>

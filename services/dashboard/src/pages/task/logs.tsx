@@ -33,10 +33,10 @@ export function Logs({ events, isLive }: { events: HistoryEvent[]; isLive: boole
       {shown.length === 0 ? (
         <p className="muted">{isLive ? "Nothing yet." : "The handler said nothing."}</p>
       ) : (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard
         <div
           className="code log"
           ref={place}
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard
           tabIndex={0}
           role="log"
           aria-label="Log of the handler"

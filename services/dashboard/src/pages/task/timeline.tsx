@@ -32,7 +32,9 @@ export function Timeline({ events }: { events: HistoryEvent[] }) {
 function Said({ data }: { data: HistoryEvent["data"] | null }) {
   const told = SAID.flatMap((name) => {
     const value = data?.[name];
-    return value === undefined || value === null ? [] : [`${name.replaceAll("_", " ")} ${String(value)}`];
+    if (value === undefined || value === null) return [];
+    const shown = name === "worker_id" ? `…${String(value).slice(-12)}` : String(value);
+    return [`${name.replace(/_id$/, "").replaceAll("_", " ")} ${shown}`];
   });
   return told.length ? <p className="small muted">{told.join(", ")}</p> : null;
 }
