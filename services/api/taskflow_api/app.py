@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from litestar import HttpMethod, Litestar, Request, Response
@@ -20,9 +21,10 @@ from taskflow.domain.account import Scope
 from taskflow.domain.errors import BadHeader, NotFound, TaskflowError
 from taskflow.kit.logging import get_logger
 from taskflow.kit.tracing import tracing
-from taskflow_api import docs_page, openapi
+from taskflow_api import dashboard_page, docs_page, openapi
 from taskflow_api.addresses import Proxies
 from taskflow_api.cors import Cors
+from taskflow_api.dashboard_page import Dashboard
 from taskflow_api.drain import Drain
 from taskflow_api.edge import Edge
 from taskflow_api.operation import Call, Operation
@@ -39,19 +41,30 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-_TEMPLATES = [(re.compile(re.sub(r"{\w+}", "[^/]+", one.path)), one) for one in OPERATIONS]
-_PAGES = frozenset({*docs_page.PATHS, openapi.PATH})
+
+def _form_of(template: str) -> re.Pattern[str]:
+    """The paths that a template stands for."""
+    return re.compile(re.sub(r"{\w+}", "[^/]+", template))
+
+
+_TEMPLATES = [(_form_of(one.path), one) for one in OPERATIONS]
+_PAGES = frozenset({*docs_page.PATHS, openapi.PATH, dashboard_page.ADMIN})
+_SCREENS = [_form_of(path) for path in (*dashboard_page.SCREENS, dashboard_page.ASSET)]
 _JOBS = re.compile(r"/api(?:/v1)?/jobs(?:/.*)?")
 
 
-def create_app(services: Services, settings: Settings, drain: Drain | None = None) -> App:
-    """The whole api. `drain` tells its routes that the program is ending."""
+def create_app(
+    services: Services, settings: Settings, drain: Drain | None = None, dashboard: Dashboard | None = None
+) -> App:
+    """The whole api. `drain` tells its routes that the program is ending; `dashboard` is the built page."""
     drain = drain or Drain()
     app = Litestar(
         route_handlers=[
             *(_route(operation, _wanted(operation, settings), services, drain) for operation in OPERATIONS),
             _page(openapi.PATH, openapi.document_reply()),
             *(_page(path, reply) for path, reply in docs_page.replies().items()),
+            _page(dashboard_page.ADMIN, Reply(302, b"", [("location", "/")], media_type="")),
+            *_dashboard(dashboard or Dashboard()),
         ],
         exception_handlers={HTTPException: _refuse, Exception: _fail},
         openapi_config=None,
@@ -83,7 +96,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int | None:
 
 def allowed_methods(path: str) -> list[str]:
     """The methods of a path, for 405 and OPTIONS; empty if there is no such path."""
-    if path in _PAGES:
+    if path in _PAGES or any(form.fullmatch(path) for form in _SCREENS):
         return ["GET", "HEAD", "OPTIONS"]
     if is_socket(path):
         return METHODS
@@ -124,6 +137,31 @@ def _page(path: str, reply: Reply) -> HTTPRouteHandler:
         return reply
 
     return HTTPRouteHandler(path, http_method=HttpMethod.GET, name=f"page {path}")(endpoint)
+
+
+def _dashboard(dashboard: Dashboard) -> list[HTTPRouteHandler]:
+    async def screen(request: Request[Any, Any, Any]) -> ASGIApp:
+        return _refusable(
+            request, lambda: dashboard.screen(request.scope["path"], dict(request.scope["headers"]))
+        )
+
+    async def asset(request: Request[Any, Any, Any]) -> ASGIApp:
+        name = request.scope["path_params"]["name"]
+        return _refusable(request, lambda: dashboard.asset(name, dict(request.scope["headers"])))
+
+    screens = [re.sub(r"{(\w+)}", r"{\1:str}", path) for path in dashboard_page.SCREENS]
+    get = HttpMethod.GET
+    return [
+        HTTPRouteHandler(screens, http_method=get, name="dashboard")(screen),
+        HTTPRouteHandler("/assets/{name:str}", http_method=get, name="dashboard assets")(asset),
+    ]
+
+
+def _refusable(request: Request[Any, Any, Any], made: Callable[[], Reply]) -> Reply:
+    try:
+        return made()
+    except NotFound as error:
+        return problem(error, request.scope["state"]["request_id"])
 
 
 def _refuse(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -17,7 +17,7 @@ _FILES = {
     "/docs/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/docs/page.css": ("page.css", "text/css; charset=utf-8"),
 }
-PATHS = ("/", "/docs", *_FILES)
+PATHS = ("/docs", *_FILES)
 
 
 def replies() -> dict[str, Reply]:
@@ -25,7 +25,6 @@ def replies() -> dict[str, Reply]:
     page = (_FOLDER / "index.html").read_text().replace("<!-- problems -->", _problems())
     headers = [("content-security-policy", _POLICY)]
     made = {
-        "/": Reply(302, b"", [("location", "/docs")], media_type=""),
         "/docs": Reply(200, page.encode(), headers, "text/html; charset=utf-8"),
     }
     for path, (name, kind) in _FILES.items():

@@ -34,7 +34,7 @@ class Reply:
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         headers: list[tuple[bytes, bytes]] = []
-        if self.status != HTTPStatus.NO_CONTENT:
+        if self.status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
             headers.append((b"content-length", str(len(self.body)).encode()))
         if self.media_type:
             headers.append((b"content-type", self.media_type.encode()))

@@ -7,6 +7,8 @@ from tests.integration.api.test_bad_input import check_problem
 from tests.integration.api.test_tasks import TASKS, submit
 from tests.support.apis import running_api
 
+from taskflow_api.dashboard_page import POLICY
+
 
 def test_heads_slashes_ids_and_probes(http: httpx.Client) -> None:
     task = submit(http)
@@ -27,7 +29,7 @@ def test_heads_slashes_ids_and_probes(http: httpx.Client) -> None:
         "/docs/page.css",
     ):
         assert http.get(path).status_code == 200, path
-    assert http.get("/").headers["location"] == "/docs"
+    assert http.get("/admin").headers["location"] == "/"
     assert http.options(TASKS).headers["allow"] == "GET, HEAD, OPTIONS, POST"
     ready = http.get("/readyz").json()
     assert ready["ready"] is True
@@ -42,8 +44,23 @@ def test_the_docs_page_asks_nobody_else(http: httpx.Client) -> None:
     assert 'id="problem-unknown_field"' in http.get("/docs").text
 
 
+def test_the_dashboard_is_at_the_root(http: httpx.Client) -> None:
+    html = {"accept": "text/html"}
+    for path in ("/", "/tasks", "/tasks/7/", "/dead-letters/7", "/sign-in"):
+        answer = http.get(path, headers=html)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8"), path
+        assert answer.headers.get_list("content-security-policy") == [POLICY]
+        assert answer.headers.get_list("cache-control") == ["no-cache"]
+    assert http.head("/", headers=html).content == b""
+    assert http.options("/tasks/7").headers["allow"] == "GET, HEAD, OPTIONS"
+    check_problem(http.post("/tasks", headers=html), 405, "method_not_allowed")
+    check_problem(http.get("/tasks", headers={"accept": "application/json"}), 404, "not_found")
+    check_problem(http.get("/tasks/7/nope", headers=html), 404, "not_found")
+    check_problem(http.get("/assets/nope.js"), 404, "not_found")
+
+
 def test_every_answer_is_shielded(http: httpx.Client) -> None:
-    for path, status in (("/livez", 200), ("/docs", 200), ("/", 302), (TASKS, 200), ("/nope", 404)):
+    for path, status in (("/livez", 200), ("/docs", 200), ("/admin", 302), (TASKS, 200), ("/nope", 404)):
         answer = http.get(path)
         headers = answer.headers
         assert answer.status_code == status

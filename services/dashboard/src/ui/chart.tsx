@@ -59,25 +59,26 @@ function Canvas({ label, at, lines, tell, least = 1, height = 200 }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const isDark = useIsDark();
-  const shape = lines.map((line) => line.label + line.colour).join();
+  const look = lines.map((line) => line.label + line.colour).join();
   const data = [at, ...lines.map(({ values }) => values)] as uPlot.AlignedData;
-  const latest = useRef(data);
-  latest.current = data;
-  // biome-ignore lint/correctness/useExhaustiveDependencies(shape): stands for the lines; their values are set below
+  const latest = useRef({ shape: { lines, tell, least, height }, data });
+  latest.current = { shape: { lines, tell, least, height }, data };
+  // biome-ignore lint/correctness/useExhaustiveDependencies(look): another look is another plot
   // biome-ignore lint/correctness/useExhaustiveDependencies(isDark): the colours are read from the theme
   useEffect(() => {
     const target = place.current;
     if (!target) return undefined;
-    const made = new uPlot(options(target, { lines, tell, least, height }), latest.current, target);
+    const { shape, data: begun } = latest.current;
+    const made = new uPlot(options(target, shape), begun, target);
     plot.current = made;
-    const watch = new ResizeObserver(() => made.setSize({ width: target.clientWidth, height }));
+    const watch = new ResizeObserver(() => made.setSize({ width: target.clientWidth, height: shape.height }));
     watch.observe(target);
     return () => {
       watch.disconnect();
       made.destroy();
       plot.current = null;
     };
-  }, [shape, isDark, height, tell, lines]);
+  }, [look, isDark]);
   useEffect(() => {
     plot.current?.setData(data);
   });
