@@ -20,7 +20,7 @@ PIP = $(PYTHON) -m pip --python $(BIN)/python install -qq --no-compile --no-inpu
 COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-.PHONY: setup run test lint types pytest bench chaos model clean help requirements format
+.PHONY: setup run dashboard dashboard-or-not dashboard-check test lint types pytest bench chaos model clean help requirements format
 
 setup: $(READY)  ## make .venv with everything that is needed; does nothing if nothing changed
 
@@ -44,10 +44,17 @@ $(BENCH): $(READY) $(REQUIREMENTS)/bench.txt
 	@$(PIP) --require-hashes -r $(REQUIREMENTS)/bench.txt
 	@touch $@
 
-run: $(RUNS)  ## run the whole system on this machine; HTTP_PORT=8080, ARGS="--workers 4 --import mytasks"
+# Without it the system runs all the same, and says what is missing.
+dashboard: $(RUNS)  ## build the dashboard, if it is not as its sources are
+	@$(BIN)/python services/dashboard/build.py
+
+dashboard-or-not: $(RUNS)
+	@$(BIN)/python services/dashboard/build.py || echo "dashboard: goes on without it; make dashboard tries again" >&2
+
+run: $(RUNS) dashboard-or-not  ## run the whole system on this machine; HTTP_PORT=8080, ARGS="--workers 4 --import mytasks"
 	@exec $(BIN)/taskflow dev $(ARGS)
 
-test: setup lint types pytest  ## every check: lint, types, import contracts, all tests
+test: setup lint types dashboard-check dashboard-or-not pytest  ## every check: lint, types, import contracts, all tests
 
 # All of them: two at once (tests/conftest.py), files undivided, as many wait more than they work.
 pytest: setup  ## the tests alone; ARGS="tests/unit -k retry"
@@ -59,6 +66,9 @@ lint: setup  ## ruff, bandit and the import contracts
 	@said=$$($(BIN)/bandit --quiet --configfile pyproject.toml --recursive libs services 2>&1) || \
 		{ echo "$$said" | grep -v "nosec encountered"; exit 1; }
 	@$(BIN)/lint-imports
+
+dashboard-check: setup  ## types, style and tests of the dashboard; where Node cannot be had it says so
+	@$(BIN)/python services/dashboard/build.py --check || [ $$? -eq 3 ]
 
 types: setup  ## mypy, strict
 	@$(BIN)/mypy libs services
@@ -82,6 +92,7 @@ requirements:  ## write the hashed requirements anew from pyproject.toml; needs 
 	@cd $(REQUIREMENTS) && for service in $(IMAGES); do \
 		$(COMPILE) ../../pyproject.toml --extra $$service -c runtime.txt -o $$service.txt || exit; done
 	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra otel -c runtime.txt -o otel.txt
+	@cd $(REQUIREMENTS) && $(COMPILE) --group ../../pyproject.toml:dashboard -o dashboard.txt
 	@cd $(REQUIREMENTS) && $(COMPILE) --group ../../pyproject.toml:build -c runtime.txt -o build.txt
 	@cd $(REQUIREMENTS) && $(COMPILE) ../../pyproject.toml --extra all \
 		--group ../../pyproject.toml:test --group ../../pyproject.toml:lint -c runtime.txt -c build.txt -o dev.txt
@@ -92,6 +103,8 @@ clean:  ## remove .venv, caches and, if no `taskflow dev` runs, its data
 	@place=$$($(BIN)/python -c 'from taskflow.cli.dev import postgres; print(postgres.programs_copy())' 2>/dev/null); \
 		case "$$place" in /var/tmp/taskflow-*|/tmp/taskflow-*) rm -rf -- "$$place";; esac
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf services/dashboard/node_modules services/dashboard/openapi.json services/dashboard/src/api/schema.d.ts
+	@rm -rf services/api/taskflow_api/dashboard
 	@find libs services tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@if ! test -e .taskflow; then :; \
 	elif test -e .taskflow/lock && ! python3 -c 'import fcntl; fcntl.flock(open(".taskflow/lock", "r+"), fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null; then \
@@ -103,4 +116,4 @@ clean:  ## remove .venv, caches and, if no `taskflow dev` runs, its data
 	fi
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile

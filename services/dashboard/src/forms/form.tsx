@@ -18,8 +18,8 @@ interface Props {
 
 export function SchemaForm({ schema, root, value, onChange, faultAt, pointer }: Props) {
   const set = (name: string, next: unknown) => {
-    const { [name]: _, ...rest } = value;
-    onChange(next === undefined ? rest : { ...value, [name]: next });
+    const all = Object.entries({ ...value, [name]: next });
+    onChange(Object.fromEntries(all.filter(([, member]) => member !== undefined)));
   };
   return (
     <div className="stack">

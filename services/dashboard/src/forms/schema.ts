@@ -23,15 +23,7 @@ export interface Schema {
 }
 
 export type Kind =
-  | "object"
-  | "string"
-  | "long"
-  | "number"
-  | "integer"
-  | "boolean"
-  | "choice"
-  | "list"
-  | "json";
+  "object" | "string" | "long" | "number" | "integer" | "boolean" | "choice" | "list" | "json";
 
 export interface Member {
   name: string;

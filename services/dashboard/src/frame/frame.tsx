@@ -50,7 +50,7 @@ export function Frame({ children }: { children: ReactNode }) {
   ]);
   useTitle(location);
   const first = useRef(true);
-  // biome-ignore lint/correctness/useExhaustiveDependencies(location): a new screen begins at its top, for the keyboard too
+  // location: a new screen begins at its top, for the keyboard too
   useEffect(() => {
     if (!first.current) {
       main.current?.focus();

@@ -21,7 +21,7 @@ export function useTaskStream(id: string, round: number): HistoryEvent[] {
   const [events, setEvents] = useState<HistoryEvent[]>([]);
   const [known] = useState(() => new Map<number, HistoryEvent>());
   const isSeen = useIsSeen();
-  // biome-ignore lint/correctness/useExhaustiveDependencies(round): a new round follows the same task anew
+  // round: a new round follows the same task anew
   useEffect(() => {
     const ending = new AbortController();
     if (!isSeen) return undefined;

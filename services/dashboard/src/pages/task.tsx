@@ -121,7 +121,7 @@ function Failure({ error }: { error: Schemas["Error"] }) {
         {error.traceback && (
           <details open>
             <summary>Traceback</summary>
-            {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard */}
+            {/* tabIndex: what scrolls can be scrolled with the keyboard */}
             <pre className="code" tabIndex={0} role="region" aria-label="Traceback">
               {error.traceback}
             </pre>

@@ -63,8 +63,8 @@ function Canvas({ label, at, lines, tell, least = 1, height = 200 }: Props) {
   const data = [at, ...lines.map(({ values }) => values)] as uPlot.AlignedData;
   const latest = useRef({ shape: { lines, tell, least, height }, data });
   latest.current = { shape: { lines, tell, least, height }, data };
-  // biome-ignore lint/correctness/useExhaustiveDependencies(look): another look is another plot
-  // biome-ignore lint/correctness/useExhaustiveDependencies(isDark): the colours are read from the theme
+  // look: another look is another plot
+  // isDark: the colours are read from the theme
   useEffect(() => {
     const target = place.current;
     if (!target) return undefined;
@@ -156,7 +156,7 @@ function summary(lines: Line[], tell: Props["tell"]): string {
 
 function Figures({ label, at, lines, tell }: Props) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard
+    // tabIndex: what scrolls can be scrolled with the keyboard
     <div className="figures" tabIndex={0} role="region" aria-label={label}>
       <table className="table">
         <thead>

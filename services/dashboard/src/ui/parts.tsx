@@ -125,7 +125,7 @@ export function Copy({ text, what }: { text: string; what: string }) {
 
 export function Code({ text, label }: { text: string; label: string }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard
+    // tabIndex: what scrolls can be scrolled with the keyboard
     <pre className="code" tabIndex={0} aria-label={label} role="region">
       {text}
     </pre>

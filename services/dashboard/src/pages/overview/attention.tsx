@@ -26,9 +26,11 @@ export function Attention() {
     ...waiting.flatMap(concernsOfQueue),
     ...findings.map(({ detail }): Concern => ({ text: detail, href: "/system", tone: "bad" })),
     ...concernsOfLetters(groups),
-    ...slowed.map(
-      ({ url }): Concern => ({ text: `Webhooks to ${url} fail`, href: "/webhooks", tone: "warn" }),
-    ),
+    ...slowed.map(({ url }): Concern => ({
+      text: `Webhooks to ${url} fail`,
+      href: "/webhooks",
+      tone: "warn",
+    })),
   ].sort((a, b) => a.tone.localeCompare(b.tone));
   if (found.length === 0) return null;
   return (

@@ -12,7 +12,7 @@ export function Logs({ events, isLive }: { events: HistoryEvent[]; isLive: boole
   const place = useRef<HTMLDivElement>(null);
   const lines = events.filter(({ event }) => event === "log");
   const shown = lines.filter(({ data }) => LEVELS.indexOf(String(data.level)) >= LEVELS.indexOf(least));
-  // biome-ignore lint/correctness/useExhaustiveDependencies(shown.length): a new line is scrolled to
+  // shown.length: a new line is scrolled to
   useEffect(() => {
     if (follows) place.current?.scrollTo({ top: place.current.scrollHeight });
   }, [follows, shown.length]);
@@ -36,7 +36,7 @@ export function Logs({ events, isLive }: { events: HistoryEvent[]; isLive: boole
         <div
           className="code log"
           ref={place}
-          // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard
+          // tabIndex: what scrolls can be scrolled with the keyboard
           tabIndex={0}
           role="log"
           aria-label="Log of the handler"

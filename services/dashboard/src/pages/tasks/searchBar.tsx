@@ -87,7 +87,6 @@ export function SearchBar({ text, onSearch }: { text: string; onSearch(text: str
         hidden={offered.length === 0}
       >
         {offered.map((suggestion, index) => (
-          // biome-ignore lint/a11y/useKeyWithClickEvents: the keys are heard by the input, which keeps the focus
           <div
             key={suggestion}
             id={`${id}-${index}`}
