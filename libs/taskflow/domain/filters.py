@@ -16,7 +16,11 @@ from taskflow.domain.webhook import DeliveryStatus
 
 
 class TaskFilters(Struct, frozen=True):
-    """Which tasks a list shows. `lanes` are numbers of `Lane`; the times are exclusive bounds."""
+    """Which tasks a list shows. `lanes` are numbers of `Lane`; the times are exclusive bounds.
+
+    `workers` are the ids of those that run them or ran them last. `name` is a part of the task's name, `error` one of its
+    error's type or message, case ignored.
+    """
 
     statuses: tuple[Status, ...] = ()
     types: tuple[str, ...] = ()
@@ -26,6 +30,15 @@ class TaskFilters(Struct, frozen=True):
     created_after: datetime | None = None
     created_before: datetime | None = None
     owner: str | None = None
+    workers: tuple[str, ...] = ()
+    name: str | None = None
+    error: str | None = None
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything but times and the owner is asked for: what fits may be rare."""
+        lists = (self.statuses, self.types, self.queues, self.lanes, self.tags, self.workers)
+        return any(lists) or self.name is not None or self.error is not None
 
 
 class LetterFilters(Struct, frozen=True):

@@ -17,10 +17,11 @@ from taskflow.engine.directory import Directory, schema_value
 from taskflow.engine.histories import Histories
 from taskflow.kit.batcher import Batcher, Full
 from taskflow.kit.clock import now, rfc3339
-from taskflow.store import catalog, dead_letters, history, stats, tasks
+from taskflow.store import catalog, dead_letters, history, search, stats, tasks
 from taskflow.store.connect import Database
 from taskflow.store.errors import verdict
 from taskflow.store.history import Asked
+from taskflow.store.search import Found, PageWanted
 from taskflow.store.stats import Day, Total
 from taskflow.store.tasks import Wanted
 from taskflow.store.workers import WorkerRow
@@ -93,13 +94,12 @@ class Reader:
         before: str | None,
         include_payload: bool,
         include_result: bool,
-    ) -> list[Task]:
-        """Newest first, older than `before`."""
+    ) -> Found:
+        """Newest first, older than `before`; a search that takes too long ends early, and says so."""
+        asked = PageWanted(limit, before, include_payload, include_result)
         async with self._database.connection() as conn:
-            found = await tasks.list_tasks(
-                conn, filters, limit=limit, before=before, payload=include_payload, result=include_result
-            )
-        await self.tell_waits(found)
+            found = await search.search_tasks(conn, filters, asked)
+        await self.tell_waits(found.tasks)
         return found
 
     async def tell_waits(self, found: Iterable[Task]) -> None:

@@ -16,40 +16,46 @@ PAGE_ITEMS = 1_000
 
 _TAKE = f""", pages AS (
     INSERT INTO operation_pages (operation_id, page, ids, guards)
-    SELECT $12::uuid, page, array_agg(id ORDER BY id),
+    SELECT <operation>::uuid, page, array_agg(id ORDER BY id),
            CASE WHEN count(guard) > 0 THEN array_agg(guard ORDER BY id) END
     FROM (SELECT id, guard, (row_number() OVER (ORDER BY id) - 1) / {PAGE_ITEMS} AS page FROM matched) numbered
     GROUP BY page
 )
 SELECT count(*) FROM matched"""
 
-# $11 items at most  $12 operation id
+# Letters: $11 items at most  $12 operation id
 _LETTERS = "SELECT id, NULL::integer AS guard FROM dead_letters WHERE"
+_TAKE_LETTERS = _TAKE.replace("<operation>", "$12")
 TAKE_LETTERS = f"""-- store.operations.take_letters
-WITH matched AS MATERIALIZED ({_LETTERS} {dead_letters.MATCH} ORDER BY id LIMIT $11){_TAKE}"""
+WITH matched AS MATERIALIZED ({_LETTERS} {dead_letters.MATCH} ORDER BY id LIMIT $11){_TAKE_LETTERS}"""
 TAKE_OWN_LETTERS = f"""-- store.operations.take_own_letters
-WITH matched AS MATERIALIZED ({_LETTERS} {dead_letters.MATCH_OWN} ORDER BY id LIMIT $11){_TAKE}"""
+WITH matched AS MATERIALIZED ({_LETTERS} {dead_letters.MATCH_OWN} ORDER BY id LIMIT $11){_TAKE_LETTERS}"""
 
-# $11 items at most  $12 operation id  $13 whether it retries
-_TASKS = "SELECT id, CASE WHEN $13::boolean THEN version ELSE life END AS guard FROM tasks WHERE"
+# Tasks: $14 items at most  $15 operation id  $16 whether it retries
+_TASKS = "SELECT id, CASE WHEN $16::boolean THEN version ELSE life END AS guard FROM tasks WHERE"
+_TAKE_TASKS = _TAKE.replace("<operation>", "$15")
 TAKE_TASKS = f"""-- store.operations.take_tasks
-WITH matched AS MATERIALIZED ({_TASKS} {tasks.MATCH} ORDER BY id LIMIT $11){_TAKE}"""
+WITH matched AS MATERIALIZED ({_TASKS} {tasks.MATCH} ORDER BY id LIMIT $14){_TAKE_TASKS}"""
 TAKE_OWN_TASKS = f"""-- store.operations.take_own_tasks
-WITH matched AS MATERIALIZED ({_TASKS} {tasks.MATCH_OWN} ORDER BY id LIMIT $11){_TAKE}"""
+WITH matched AS MATERIALIZED ({_TASKS} {tasks.MATCH_OWN} ORDER BY id LIMIT $14){_TAKE_TASKS}"""
 
 _COUNT = """
-SELECT type, count(*) AS n, ARRAY(SELECT id FROM matched ORDER BY id LIMIT $12) AS first
+SELECT type, count(*) AS n, ARRAY(SELECT id FROM matched ORDER BY id LIMIT <examples>) AS first
 FROM matched GROUP BY type ORDER BY n DESC, type"""
 
-# $11 items at most  $12 examples
+# Letters: $11 items at most  $12 examples
+_COUNT_LETTERS = _COUNT.replace("<examples>", "$12")
 PREVIEW_LETTERS = f"""-- store.operations.preview_letters
-WITH matched AS (SELECT id, type FROM dead_letters WHERE {dead_letters.MATCH} ORDER BY id LIMIT $11){_COUNT}"""
+WITH matched AS (SELECT id, type FROM dead_letters WHERE {dead_letters.MATCH} ORDER BY id LIMIT $11){_COUNT_LETTERS}"""
 PREVIEW_OWN_LETTERS = f"""-- store.operations.preview_own_letters
-WITH matched AS (SELECT id, type FROM dead_letters WHERE {dead_letters.MATCH_OWN} ORDER BY id LIMIT $11){_COUNT}"""
+WITH matched AS (SELECT id, type FROM dead_letters WHERE {dead_letters.MATCH_OWN} ORDER BY id LIMIT $11){_COUNT_LETTERS}"""
+
+# Tasks: $14 items at most  $15 examples
+_COUNT_TASKS = _COUNT.replace("<examples>", "$15")
 PREVIEW_TASKS = f"""-- store.operations.preview_tasks
-WITH matched AS (SELECT id, type FROM tasks WHERE {tasks.MATCH} ORDER BY id LIMIT $11){_COUNT}"""
+WITH matched AS (SELECT id, type FROM tasks WHERE {tasks.MATCH} ORDER BY id LIMIT $14){_COUNT_TASKS}"""
 PREVIEW_OWN_TASKS = f"""-- store.operations.preview_own_tasks
-WITH matched AS (SELECT id, type FROM tasks WHERE {tasks.MATCH_OWN} ORDER BY id LIMIT $11){_COUNT}"""
+WITH matched AS (SELECT id, type FROM tasks WHERE {tasks.MATCH_OWN} ORDER BY id LIMIT $14){_COUNT_TASKS}"""
 
 # $1 id  $2 action  $3 filter  $4 limit  $5 rate  $6 canary first  $7 stop if failed  $8 wait seconds  $9 actor  $10 reason
 # $11 matched  $12 owner id

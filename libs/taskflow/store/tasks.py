@@ -36,24 +36,28 @@ READ_STATUSES = """-- store.tasks.read_statuses
 SELECT id, status, seq FROM tasks WHERE id = ANY($1::uuid[])"""
 
 # $1 status[]  $2 type[]  $3 queue[]  $4 lane[]  $5 tags (all of them)  $6 first id  $7 end id (exclusive)
-# $8 created after  $9 created before; an empty list or a null does not narrow
+# $8 created after  $9 created before  $11 worker id uuid[]  $12 part of the name  $13 part of the error
+# ($10 is the owner, below); an empty list or a null does not narrow
 _MATCH = """id >= $6 AND id < $7
   AND (cardinality($1::text[]) = 0 OR status = ANY($1))
   AND (cardinality($2::text[]) = 0 OR type = ANY($2))
   AND (cardinality($3::text[]) = 0 OR queue = ANY($3))
   AND (cardinality($4::smallint[]) = 0 OR lane = ANY($4))
   AND (cardinality($5::text[]) = 0 OR tags @> $5)
-  AND ($8::timestamptz IS NULL OR created_at > $8) AND ($9::timestamptz IS NULL OR created_at < $9)"""
+  AND ($8::timestamptz IS NULL OR created_at > $8) AND ($9::timestamptz IS NULL OR created_at < $9)
+  AND (cardinality($11::uuid[]) = 0 OR worker_id = ANY($11))
+  AND ($12::text IS NULL OR strpos(lower(name), lower($12)) > 0)
+  AND ($13::text IS NULL OR strpos(lower(concat_ws(' ', error->>'type', error->>'message')), lower($13)) > 0)"""
 
 # $10 owner id: null in the first, never in the second, which has an index of its own
 MATCH = f"{_MATCH} AND $10::uuid IS NULL"
 MATCH_OWN = f"{_MATCH} AND owner_id = $10 AND owner_id <> '{LOCAL_OWNER}'"
 
-# $11 limit  $12 with payload  $13 with result
-_LIST = f"""SELECT {_COLUMNS}, CASE WHEN $12 THEN payload END AS payload, CASE WHEN $13 THEN result END AS result
+# $14 limit  $15 with payload  $16 with result
+_LIST = f"""SELECT {_COLUMNS}, CASE WHEN $15 THEN payload END AS payload, CASE WHEN $16 THEN result END AS result
 FROM tasks
 WHERE"""
-_PAGE = "ORDER BY id DESC LIMIT $11"
+_PAGE = "ORDER BY id DESC LIMIT $14"
 LIST_TASKS = f"""-- store.tasks.list_tasks
 {_LIST} {MATCH} {_PAGE}"""
 LIST_OWN_TASKS = f"""-- store.tasks.list_own_tasks
@@ -63,7 +67,7 @@ LIST_OWN_TASKS = f"""-- store.tasks.list_own_tasks
 # bounds is said so that no other index will do.
 _ENDED = f"""(SELECT id FROM tasks
      WHERE status = '<status>' AND '<status>' = ANY($1) AND {_MATCH} AND ($10::uuid IS NULL OR owner_id = $10)
-     ORDER BY id DESC LIMIT $11)"""
+     ORDER BY id DESC LIMIT $14)"""
 _MATCH_LIVE = _MATCH.replace("id >= $6 AND id < $7", "(id >= $6 AND id < $7) IS TRUE")
 _OWN_LIVE = f"{_MATCH_LIVE} AND ($10::uuid IS NULL OR owner_id = $10)"
 LIST_BY_STATUS = f"""-- store.tasks.list_by_status
@@ -76,7 +80,7 @@ WITH found AS MATERIALIZED (
     UNION ALL SELECT id FROM tasks
     WHERE status IN ('scheduled', 'retrying') AND ARRAY['scheduled', 'retrying'] && $1 AND {_OWN_LIVE}
 )
-{_LIST} id = ANY (ARRAY(SELECT id FROM found ORDER BY id DESC LIMIT $11)) ORDER BY id DESC"""
+{_LIST} id = ANY (ARRAY(SELECT id FROM found ORDER BY id DESC LIMIT $14)) ORDER BY id DESC"""
 LIVE_READ_MAX = 20_000
 """Of live tasks so many are sorted for a list; where more live, one soon meets them among the newest."""
 
@@ -111,18 +115,24 @@ async def list_tasks(
     conn: Conn, filters: TaskFilters, *, limit: int, before: str | None, payload: bool, result: bool
 ) -> list[Task]:
     """Newest first, `limit` at most, older than `before`. What is not asked for stays behind."""
-    statement = await _statement(conn, filters)
+    statement = await way_to(conn, filters)
     if statement is None:
         return []
-    records = await conn.fetch(statement, *matching(filters, before), limit, payload, result)
-    return [wire.task(row) for row in records]
+    return await read_list(conn, statement, (*matching(filters, before), limit, payload, result))
 
 
-async def _statement(conn: Conn, filters: TaskFilters) -> str | None:
+async def read_list(
+    conn: Conn, statement: str, arguments: Sequence[object], seconds: float | None = None
+) -> list[Task]:
+    """The tasks one of the statements above gives; TimeoutError after `seconds`, when PostgreSQL has stopped, too."""
+    return [wire.task(row) for row in await conn.fetch(statement, *arguments, timeout=seconds)]
+
+
+async def way_to(conn: Conn, filters: TaskFilters) -> str | None:
     """What to ask, by the figures; None: there is nothing. Two walk back from the newest task (of the owner), and would
     look for what is rare among all there are; one goes by the indexes of statuses.
     """
-    walk = LIST_OWN_TASKS if filters.owner else LIST_TASKS
+    walk = walk_of(filters)
     if not (filters.statuses or filters.queues or filters.types):
         return walk
     counts = await stats.count_statuses(conn, filters.queues, filters.types)
@@ -138,6 +148,11 @@ async def _statement(conn: Conn, filters: TaskFilters) -> str | None:
     return walk if is_small else LIST_BY_STATUS
 
 
+def walk_of(filters: TaskFilters) -> str:
+    """What walks back from the newest task (of the owner)."""
+    return LIST_OWN_TASKS if filters.owner else LIST_TASKS
+
+
 def matching(filters: TaskFilters, before: str | None = None) -> tuple[object, ...]:
     """The parameters of `MATCH` and `MATCH_OWN`."""
     return (
@@ -150,6 +165,9 @@ def matching(filters: TaskFilters, before: str | None = None) -> tuple[object, .
         filters.created_after,
         filters.created_before,
         filters.owner,
+        list(filters.workers),
+        filters.name,
+        filters.error,
     )
 
 

@@ -87,14 +87,16 @@ def _digest(bound: bytes, last: str) -> bytes:
     return sha256(bound + b"\n" + last.encode()).digest()[:_DIGEST_BYTES]
 
 
-def page(path: str, query: bytes, items: Sequence[Any], next_cursor: str | None) -> Reply:
-    """The answer of a list: its items, and where the next page is."""
+def page(
+    path: str, query: bytes, items: Sequence[Any], next_cursor: str | None, told: dict[str, Any] | None = None
+) -> Reply:
+    """The answer of a list: its items, and where the next page is; `told`: what else this list says."""
     headers = []
     if next_cursor is not None:
         kept = [pair for pair in parse_qsl(query.decode(), keep_blank_values=True) if pair[0] != "cursor"]
         target = f"{quote(path)}?{urlencode([*kept, ('cursor', next_cursor)])}"
         headers.append(("link", f'<{target}>; rel="next"'))
-    return answer({"items": items, "next_cursor": next_cursor}, headers=headers)
+    return answer({"items": items, "next_cursor": next_cursor, **(told or {})}, headers=headers)
 
 
 def slice_after(

@@ -102,7 +102,7 @@ def matching(name: str, pattern: str, expected: str, description: str, *, many: 
     return Parameter(name, description, schema, read, many)
 
 
-def id_of(name: str, description: str) -> Parameter:
+def id_of(name: str, description: str, *, many: bool = False) -> Parameter:
     """An id."""
 
     def read(text: str) -> str:
@@ -110,7 +110,7 @@ def id_of(name: str, description: str) -> Parameter:
             raise ValueError("an id, such as 019a2b3c-0000-7000-8000-000000000000")
         return text.lower()
 
-    return Parameter(name, description, {"type": "string", "format": "uuid"}, read)
+    return Parameter(name, description, {"type": "string", "format": "uuid"}, read, many)
 
 
 def text_of(name: str, length_max: int, description: str, *, many: bool = False) -> Parameter:

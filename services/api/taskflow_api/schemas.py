@@ -85,7 +85,7 @@ def components(bulk: dict[str, Schema]) -> dict[str, Schema]:
     schemas["TaskItem"] = deepcopy(schemas["Task"])
     schemas["TaskItem"]["required"] = sorted(set(schemas["Task"]["required"]) - {"payload", "result"})
     schemas["TaskItem"]["title"] = "TaskItem"
-    schemas["TaskList"] = _list_of("TaskItem")
+    schemas["TaskList"] = _searched(_list_of("TaskItem"))
     schemas |= {f"{name}List": _list_of(name) for name in _LISTS}
     return schemas | _own_shapes() | bulk
 
@@ -239,6 +239,17 @@ def _preview(name: str) -> Schema:
 def _list_of(name: str) -> Schema:
     next_cursor = {"type": ["string", "null"], "description": "Where the next page begins; null on the last"}
     return _object({"items": {"type": "array", "items": ref(name)}, "next_cursor": next_cursor})
+
+
+def _searched(schema: Schema) -> Schema:
+    """A list whose search may end early."""
+    until = {
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "Null on a whole page. Else the search took too long: it looked at what was made after this moment, "
+        "found fewer than `limit`, and the next page goes on from there",
+    }
+    return _object({**schema["properties"], "searched_until": until})
 
 
 def _object(members: Schema, required: list[str] | None = None) -> Schema:

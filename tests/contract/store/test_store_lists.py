@@ -16,10 +16,11 @@ from taskflow.domain.filters import TaskFilters
 from taskflow.domain.task import Task
 from taskflow.domain.transitions import Status
 from taskflow.kit.ids import first_id_at, new_id
-from taskflow.store import stats, tasks, tending
+from taskflow.store import search, stats, tasks, tending
 from taskflow.store.commands import cancel_tasks
 from taskflow.store.inserts import insert_tasks
 from taskflow.store.partitions import ensure_ranges_of
+from taskflow.store.search import PageWanted, search_tasks
 from taskflow.store.tasks import list_tasks, read_statuses
 
 ANN, BOB = new_id(), new_id()
@@ -103,13 +104,16 @@ async def test_every_way_to_a_list_finds_the_same(
         ]  # fmt: skip
         for live_max in (0, 20_000):
             monkeypatch.setattr(tasks, "LIVE_READ_MAX", live_max)
-            ways[await tasks._statement(conn, filters) or "none"] += 1
+            ways[await tasks.way_to(conn, filters) or "none"] += 1
             for before in (None, fitting[1] if len(fitting) > 1 else None):
                 wanted = [task_id for task_id in fitting if before is None or task_id < before][:limit]
                 found = await list_tasks(
                     conn, filters, limit=limit, before=before, payload=False, result=False
                 )
                 assert [task.id for task in found] == wanted, (filters, before)
+                searched = await search_tasks(conn, filters, PageWanted(limit, before))
+                assert [task.id for task in searched.tasks] == wanted, (filters, before)
+                assert searched.until is None
     assert ways.keys() == {tasks.LIST_TASKS, tasks.LIST_OWN_TASKS, tasks.LIST_BY_STATUS, "none"}
 
 
@@ -124,7 +128,7 @@ async def test_the_list_of_an_owner_is_walked_if_he_has_few(conn: asyncpg.Connec
         (None, tasks.LIST_BY_STATUS),
     ):
         filters = TaskFilters(statuses=(Status.SCHEDULED,), owner=owner)
-        assert await tasks._statement(conn, filters) == statement
+        assert await tasks.way_to(conn, filters) == statement
 
 
 async def test_pages_join_while_tasks_are_added(conn: asyncpg.Connection) -> None:
@@ -188,3 +192,68 @@ async def test_statuses_of_many_at_once(conn: asyncpg.Connection) -> None:
     [running] = await world.run(conn)
     found = await read_statuses(conn, [queued, running.id, new_id()])
     assert found == {queued: ("queued", 1), running.id: ("running", 2)}
+
+
+async def pages(
+    conn: asyncpg.Connection, filters: TaskFilters, seconds: float, limit: int = 3
+) -> list[search.Found]:
+    """Every page of a search, as a caller reads them."""
+    found: list[search.Found] = []
+    before = None
+    while not found or before is not None:
+        page = await search_tasks(conn, filters, PageWanted(limit, before), seconds)
+        found.append(page)
+        before = page.until or (page.tasks[-1].id if len(page.tasks) == limit else None)
+    return found
+
+
+@pytest.mark.parametrize("owner", [None, ANN])
+async def test_a_search_that_is_broken_off_goes_on_where_it_was(
+    conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, owner: str | None
+) -> None:
+    monkeypatch.setattr(search, "WINDOW_ROWS", 5)
+    rare: list[str] = []
+    for number in range(4):
+        await world.submit(conn, 7, owner_id=ANN)
+        rare += await world.submit(conn, 1, owner_id=ANN, name=f"Nightly report {number}")
+        await world.submit(conn, 3, owner_id=BOB)
+    filters = TaskFilters(name="nightly REPORT", owner=owner)
+    found = await pages(conn, filters, seconds=0.0)
+    assert [task.id for page in found for task in page.tasks] == rare[::-1]
+    assert sum(page.until is not None for page in found) >= 4
+    assert any(not page.tasks and page.until for page in found), "a page may be empty, and not the last"
+    [whole] = await pages(conn, filters, seconds=60.0, limit=10)
+    assert [task.id for task in whole.tasks] == rare[::-1]
+    assert whole.until is None
+
+
+async def test_too_many_of_a_status_are_walked(
+    conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "WINDOW_ROWS", 4)
+    failed = await world.run(conn, 6)
+    await world.end(conn, failed, world.PERMANENT)
+    await world.submit(conn, 9)
+    filters = TaskFilters(statuses=(Status.FAILED,), error="nothing says this")
+    assert await tasks.way_to(conn, filters) == tasks.LIST_BY_STATUS
+    assert (await search_tasks(conn, filters, PageWanted(5))).until is None
+    monkeypatch.setattr(search, "INDEX_SHARE", 0.0)
+    page = await search_tasks(conn, filters, PageWanted(5), 0.0)
+    assert (page.tasks, page.until is not None) == ([], True)
+    found = await pages(conn, TaskFilters(statuses=(Status.FAILED,)), seconds=0.0)
+    assert [task.id for page in found for task in page.tasks] == sorted(
+        (row.id for row in failed), reverse=True
+    )
+
+
+async def test_by_worker_name_and_error(conn: asyncpg.Connection) -> None:
+    [running], [failed] = await world.run(conn, 1), await world.run(conn, 1)
+    await world.end(conn, [failed], world.PERMANENT)
+    [named] = await world.submit(conn, 1, name="Report of 100 % (May)")
+    [first, second] = [(await world.row(conn, task.id))["worker_id"] for task in (running, failed)]
+    assert await ids(conn, workers=(str(first),)) == [running.id]
+    assert await ids(conn, workers=(str(first), str(second))) == [failed.id, running.id]
+    assert await ids(conn, workers=(str(second),), statuses=(Status.RUNNING,)) == []
+    assert await ids(conn, name="100 % (m") == [named]
+    assert await ids(conn, error="VALUEERROR no") == [failed.id]
+    assert await ids(conn, error="no such text") == []

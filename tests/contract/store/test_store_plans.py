@@ -34,6 +34,7 @@ FIRST = "'00000000-0000-0000-0000-000000000000'"
 LAST = "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
 SOME = "<some id>"
 ALL_TASKS = f"'{{}}', '{{}}', '{{}}', '{{}}', '{{}}', {FIRST}, {LAST}, null, null"
+ANY_KIND = "'{}', null, null"
 ANYBODYS, SOMEBODYS = f"{ALL_TASKS}, null", f"{ALL_TASKS}, {SOME}"
 
 PKEY = {Scan("tasks", "tasks_pkey")}
@@ -104,6 +105,8 @@ EXPECTED: dict[str, set[Scan]] = {
     "store.tasks.read_statuses": PKEY,
     "store.tasks.list_tasks": PKEY,
     "store.tasks.list_own_tasks": OWNED,
+    "store.search.find_window": PKEY,
+    "store.search.find_own_window": OWNED,
     "store.tasks.list_by_status": {
         *PKEY,
         QUEUED,
@@ -145,13 +148,15 @@ ARGUMENTS = {
     "store.obstacles.count_ahead": f"{SOME}, 10000",
     "store.audit.scan_tasks": f"{FIRST}, 10, 1",
     "store.tending.prune_tasks": f"1, 1, {LAST}",
-    "store.tasks.list_tasks": f"{ANYBODYS}, 100, false, false",
-    "store.tasks.list_own_tasks": f"{SOMEBODYS}, 100, false, false",
-    "store.tasks.list_by_status": f"{ANYBODYS}, 100, false, false",
-    "store.operations.take_tasks": f"{ANYBODYS}, 100, {SOME}, true",
-    "store.operations.take_own_tasks": f"{SOMEBODYS}, 100, {SOME}, true",
-    "store.operations.preview_tasks": f"{ANYBODYS}, 100, 10",
-    "store.operations.preview_own_tasks": f"{SOMEBODYS}, 100, 10",
+    "store.tasks.list_tasks": f"{ANYBODYS}, {ANY_KIND}, 100, false, false",
+    "store.tasks.list_own_tasks": f"{SOMEBODYS}, {ANY_KIND}, 100, false, false",
+    "store.tasks.list_by_status": f"{ANYBODYS}, {ANY_KIND}, 100, false, false",
+    "store.search.find_window": f"{FIRST}, {LAST}, 2000",
+    "store.search.find_own_window": f"{FIRST}, {LAST}, 2000, {SOME}",
+    "store.operations.take_tasks": f"{ANYBODYS}, {ANY_KIND}, 100, {SOME}, true",
+    "store.operations.take_own_tasks": f"{SOMEBODYS}, {ANY_KIND}, 100, {SOME}, true",
+    "store.operations.preview_tasks": f"{ANYBODYS}, {ANY_KIND}, 100, 10",
+    "store.operations.preview_own_tasks": f"{SOMEBODYS}, {ANY_KIND}, 100, 10",
     "store.history.read_executions": f"{SOME}, 'running'",
     "store.history.read_logs": f"{SOME}, 0, 10",
     "store.history.task_exists": f"{SOME}, null",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from taskflow.domain.dead_letter import DeadLetter, DeadLetterDetail
 from taskflow.domain.errors import NotFound
-from taskflow.domain.filters import AuditFilters, LetterFilters, OperationFilters, TaskFilters
+from taskflow.domain.filters import AuditFilters, LetterFilters, OperationFilters
 from taskflow.domain.operation import OPERATION_STATUSES, Action, OperationStatus
-from taskflow.domain.task import Lane, Task
+from taskflow.domain.task import Task
 from taskflow.domain.transitions import LIVE, REPLAYABLE, Status
 from taskflow_api.bodies import reason_of
 from taskflow_api.bulk import body_schema, read_bulk
@@ -21,7 +21,7 @@ from taskflow_api.routes.dead_letters import FILTERS as LETTER_FILTERS
 from taskflow_api.routes.dead_letters import letter_filters, list_item
 from taskflow_api.routes.fleet import REASON
 from taskflow_api.routes.submit import refuse_while_draining
-from taskflow_api.routes.tasks import CREATED
+from taskflow_api.routes.tasks import CREATED, filters_of
 from taskflow_api.routes.tasks import FILTERS as TASK_FILTERS
 from taskflow_api.routes.tasks import list_item as task_item
 
@@ -58,16 +58,7 @@ def _tasks_in(statuses: Iterable[Status]) -> Callable[[Values, str | None], Oper
     """Tasks that can be acted on at all, narrowed by a filter."""
 
     def read(values: Values, owner: str | None) -> OperationFilters:
-        return TaskFilters(
-            statuses=tuple(Status(one) for one in values["status"] or sorted(statuses)),
-            types=values["type"],
-            queues=values["queue"],
-            lanes=tuple(int(Lane.named(name)) for name in values["priority"]),
-            tags=values["tag"],
-            created_after=values["created_after"],
-            created_before=values["created_before"],
-            owner=owner,
-        )
+        return filters_of(values | {"status": values["status"] or sorted(statuses)}, owner)
 
     return read
 

@@ -10,6 +10,8 @@ from taskflow.domain.errors import NotFound
 from taskflow.domain.filters import TaskFilters
 from taskflow.domain.task import LANE_NAMES, Lane, Task
 from taskflow.domain.transitions import Status
+from taskflow.kit.clock import rfc3339
+from taskflow.kit.ids import id_time
 from taskflow_api.bodies import refuse_body
 from taskflow_api.cursors import (
     PAGING,
@@ -22,7 +24,7 @@ from taskflow_api.cursors import (
     slice_after,
 )
 from taskflow_api.operation import Answer, Call, Operation
-from taskflow_api.queries import matching, one_of, parts_of, text_of, time_of
+from taskflow_api.queries import Values, id_of, matching, one_of, parts_of, text_of, time_of
 from taskflow_api.replies import answer
 from taskflow_api.routes.submit import WAIT, refuse_while_draining
 from taskflow_api.submission import QUEUE_PATTERN, TYPE_PATTERN
@@ -46,27 +48,38 @@ FILTERS = (
     QUEUES,
     one_of("priority", LANE_NAMES, "Only of this priority; repeated: or"),
     text_of("tag", 100, "Only with this tag; repeated: and", many=True),
+    id_of("worker_id", "Only what this worker runs or was the last to run; repeated: or", many=True),
+    text_of("name", 200, "Only if the task's name holds this text, case ignored"),
+    text_of("error", 200, "Only if its error's type or message holds this text, case ignored"),
     *CREATED,
 )
+
+
+def filters_of(values: Values, owner: str | None) -> TaskFilters:
+    """What the values of FILTERS ask for, of this owner's tasks; None: of anybody's."""
+    return TaskFilters(
+        statuses=tuple(Status(status) for status in values["status"]),
+        types=values["type"],
+        queues=values["queue"],
+        lanes=tuple(int(Lane.named(name)) for name in values["priority"]),
+        tags=values["tag"],
+        created_after=values["created_after"],
+        created_before=values["created_before"],
+        owner=owner,
+        workers=values["worker_id"],
+        name=values["name"],
+        error=values["error"],
+    )
 
 
 async def list_tasks(call: Call) -> ASGIApp:
     """Newest first."""
     query = call.query
-    filters = TaskFilters(
-        statuses=tuple(Status(status) for status in query["status"]),
-        types=query["type"],
-        queues=query["queue"],
-        lanes=tuple(int(Lane.named(name)) for name in query["priority"]),
-        tags=query["tag"],
-        created_after=query["created_after"],
-        created_before=query["created_before"],
-        owner=call.caller.sees,
-    )
+    filters = filters_of(query, call.caller.sees)
     bound = bind(call.operation.id, filters)
     limit = query["limit"]
     include = query["include"]
-    tasks = await call.services.reader.tasks(
+    tasks, until = await call.services.reader.tasks(
         filters,
         limit + 1,
         decode_id(bound, query["cursor"]),
@@ -74,8 +87,11 @@ async def list_tasks(call: Call) -> ASGIApp:
         include_result="result" in include,
     )
     items = [list_item(task, include) for task in tasks[:limit]]
-    following = encode_cursor(bound, tasks[limit - 1].id) if len(tasks) > limit else None
-    return page(call.operation.path, call.scope["query_string"], items, following)
+    # Where a search was broken off the next page goes on, whether it has found anything or not.
+    last = tasks[limit - 1].id if len(tasks) > limit else until
+    following = encode_cursor(bound, last) if last is not None else None
+    told = {"searched_until": None if until is None else rfc3339(id_time(until))}
+    return page(call.operation.path, call.scope["query_string"], items, following, told)
 
 
 def list_item(task: Task, include: tuple[str, ...]) -> dict[str, Any]:
