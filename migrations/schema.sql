@@ -484,8 +484,11 @@ CREATE TABLE public.workers (
     host text NOT NULL,
     version text NOT NULL,
     queues text[] NOT NULL,
-    types text[] NOT NULL
+    types text[] NOT NULL,
+    memory_bytes bigint
 );
+
+COMMENT ON COLUMN public.workers.memory_bytes IS 'What its process and its handler children hold in memory, at its last beat; null: not told.';
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_hash UNIQUE (hash);

@@ -6,38 +6,13 @@ import asyncio
 from collections.abc import Sequence
 
 import nats.js.errors
-from msgspec import Struct
 
 from taskflow.bus.connect import Bus
 from taskflow.bus.errors import translated
 from taskflow.domain.task import LANE_NAMES, Lane
+from taskflow.domain.views import ConsumerFacts, StreamFacts
 
 _AT_ONCE = 50
-
-
-class StreamFacts(Struct, frozen=True):
-    """A stream; `bytes_max` 0: no limit. `messages` None: it is missing."""
-
-    name: str
-    messages: int | None
-    bytes: int = 0
-    bytes_max: int = 0
-    replicas: int = 0
-
-
-class ConsumerFacts(Struct, frozen=True):
-    """What waits for the workers of one lane of one queue, in messages, which may carry several ids each.
-
-    `delivered`: in workers' hands, not acked yet. `redelivered`: of these, for another time. `pulls`: asked for by workers
-    who wait.
-    """
-
-    queue: str
-    priority: str
-    waiting: int
-    delivered: int
-    redelivered: int
-    pulls: int
 
 
 def server_version(bus: Bus) -> str:

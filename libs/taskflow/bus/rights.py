@@ -55,9 +55,11 @@ def rights(topology: Topology, role: Role) -> Rights:
 
 def _api(topology: Topology) -> tuple[list[str], list[str]]:
     """Announces what was submitted, tells commands, hears what moves, and reads it again from the stream of events; looks
-    whether a task has a doorbell.
+    whether a task has a doorbell, and how the streams stand.
     """
+    streams = [topology.stream, topology.dlq_stream, topology.events_stream]
     return [
+        *(f"$JS.API.STREAM.INFO.{stream}" for stream in streams),
         *_announcing(topology),
         *_commands(topology, OPERATOR_COMMANDS),
         *_watermarks(topology),

@@ -88,21 +88,12 @@ async def report(settings: Any, repair: bool) -> dict[str, Any]:
 
 
 def _shaped(diagnosis: Diagnosis, mended: dict[str, int], notes: list[str]) -> dict[str, Any]:
-    from taskflow.engine.doctor import CHECKS, EXAMPLES
+    from taskflow.engine.checkup import checks_of
 
-    checks = []
-    for name, means in CHECKS.items():
-        found = diagnosis.found.get(name)
-        checks.append(
-            {
-                "name": name,
-                "means": means,
-                "checked": found is not None,
-                "found": found.n if found else 0,
-                "examples": found.ids[:EXAMPLES] if found else [],
-                "repaired": mended.get(name),
-            }
-        )
+    checks = [
+        {**msgspec.structs.asdict(check), "repaired": mended.get(check.name)}
+        for check in checks_of(diagnosis)
+    ]
     clean = all(check["checked"] and not check["found"] for check in checks)
     return {"clean": clean, "checks": checks, "law": msgspec.to_builtins(diagnosis.law), "notes": notes}
 

@@ -91,7 +91,10 @@ class QueueInfo(Struct, frozen=True):
 
 
 class WorkerInfo(Struct, frozen=True):
-    """A worker process; `status` is `gone` once its lease is over."""
+    """A worker process; `status` is `gone` once its lease is over.
+
+    `memory_bytes` is what it and its handler children held in memory at its last beat; null if it does not tell.
+    """
 
     id: str
     host: str
@@ -103,6 +106,9 @@ class WorkerInfo(Struct, frozen=True):
     running: int
     status: WorkerStatus
     seen_at: Time
+    started_at: Time
+    lease_expires_at: Time
+    memory_bytes: int | None
 
 
 class TypeInfo(Struct, frozen=True):
@@ -116,3 +122,89 @@ class TypeInfo(Struct, frozen=True):
     paused: bool
     paused_by: str | None
     paused_reason: str | None
+
+
+class DoctorCheck(Struct, frozen=True):
+    """A check of the doctor: what it means, how many it found, and some of them. `checked`: it could be made."""
+
+    name: str
+    means: str
+    checked: bool
+    found: int
+    examples: list[str]
+
+
+class DoctorReport(Struct, frozen=True):
+    """The checks that were made. `gap`: accepted tasks less live, terminal and pruned ones; 0 if none is lost."""
+
+    as_of: Time
+    clean: bool
+    gap: int
+    checks: list[DoctorCheck]
+
+
+class PostgresFacts(Struct, frozen=True):
+    """PostgreSQL as it is now; null is what could not be read, and `error` why. `ranges_end`: until when new tasks have
+    a partition to go to.
+    """
+
+    version: str | None = None
+    migration: int | None = None
+    database: str | None = None
+    size_bytes: int | None = None
+    connections: int | None = None
+    connections_max: int | None = None
+    oldest_transaction_seconds: float | None = None
+    ranges_end: Time | None = None
+    error: str | None = None
+
+
+class StreamFacts(Struct, frozen=True):
+    """A stream; `bytes_max` 0: no limit. `messages` null: it is missing."""
+
+    name: str
+    messages: int | None
+    bytes: int = 0
+    bytes_max: int = 0
+    replicas: int = 0
+
+
+class ConsumerFacts(Struct, frozen=True):
+    """What waits for the workers of one lane of one queue, in messages, which may carry several ids each.
+
+    `delivered`: in workers' hands, not acked yet. `redelivered`: of these, for another time. `pulls`: asked for by workers
+    who wait.
+    """
+
+    queue: str
+    priority: str
+    waiting: int
+    delivered: int
+    redelivered: int
+    pulls: int
+
+
+class NatsFacts(Struct, frozen=True):
+    """NATS as it is now; what could not be read is left empty, and `error` says why."""
+
+    connected: bool
+    version: str | None = None
+    streams: list[StreamFacts] = []
+    consumers: list[ConsumerFacts] = []
+    error: str | None = None
+
+
+class SystemFacts(Struct, frozen=True):
+    """What the system stands on, as this api sees it. `migration_known`: the newest migration it knows.
+
+    `settings` are this api's, without secrets.
+    """
+
+    as_of: Time
+    version: str
+    python: str
+    uptime_seconds: float
+    migration_known: int
+    postgres: PostgresFacts
+    nats: NatsFacts
+    settings: dict[str, Any]

@@ -20,6 +20,7 @@ from taskflow.domain.errors import Unavailable
 from taskflow.domain.task import Claimed
 from taskflow.engine.watchdog import Watchdog
 from taskflow.kit.logging import get_logger
+from taskflow.kit.memory import resident_bytes
 from taskflow.store import workers
 from taskflow.store.connect import Database, Line
 from taskflow.store.workers import Beat, Registration
@@ -128,7 +129,9 @@ class Heart:
         try:
             async with asyncio.timeout(self._lease_seconds / 2):
                 answer = await line.run(
-                    lambda conn: workers.beat(conn, worker_id, self._lease_seconds, self._busy())
+                    lambda conn: workers.beat(
+                        conn, worker_id, self._lease_seconds, self._busy(), resident_bytes()
+                    )
                 )
         except (Unavailable, TimeoutError) as error:
             log.warning("beat.failed", error=str(error) or "no answer")

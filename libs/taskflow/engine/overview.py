@@ -8,15 +8,10 @@ from datetime import datetime
 from msgspec import Struct
 
 from taskflow.bus.connect import Bus
-from taskflow.bus.lag import (
-    ConsumerFacts,
-    StreamFacts,
-    read_consumers,
-    read_streams,
-    server_version,
-)
+from taskflow.bus.lag import read_consumers, read_streams, server_version
 from taskflow.domain.task import LANE_NAMES
 from taskflow.domain.transitions import LIVE
+from taskflow.domain.views import ConsumerFacts, StreamFacts
 from taskflow.store import census, stats, workers
 from taskflow.store.census import Server
 from taskflow.store.connect import Conn, Line

@@ -269,4 +269,7 @@ def _worker(row: WorkerRow) -> WorkerInfo:
         running=row.running,
         status=status,
         seen_at=rfc3339(row.seen_at),
+        started_at=rfc3339(row.started_at),
+        lease_expires_at=rfc3339(row.lease_until),
+        memory_bytes=row.memory_bytes,
     )

@@ -17,6 +17,16 @@ class Server(NamedTuple):
     migrations: list[int]
 
 
+class Load(NamedTuple):
+    """The size of the database, and who is connected to its server. Of roles that are not ours it may not tell all."""
+
+    database: str
+    size_bytes: int
+    connections: int
+    connections_max: int
+    oldest_transaction_seconds: float | None
+
+
 class Waiting(NamedTuple):
     """How long the oldest queued task of one (queue, lane) has waited; parked ones are asked for beside the others."""
 
@@ -62,6 +72,20 @@ SELECT name, paused FROM queues"""
 READ_SERVER = """-- store.census.read_server
 SELECT current_setting('server_version') AS version,
        ARRAY(SELECT version::integer FROM schema_migrations ORDER BY 1) AS migrations"""
+
+
+READ_LOAD = """-- store.census.read_load
+SELECT current_database() AS database, pg_database_size(current_database()) AS size_bytes,
+       count(*) FILTER (WHERE backend_type = 'client backend')::integer AS connections,
+       current_setting('max_connections')::integer AS connections_max,
+       extract(epoch FROM clock_timestamp() - min(xact_start) FILTER (WHERE pid <> pg_backend_pid()))::float8
+           AS oldest_transaction_seconds
+FROM pg_stat_activity"""
+
+
+async def read_load(conn: Conn) -> Load:
+    """How big the database is, and how busy its server."""
+    return Load(*await one_row(conn, READ_LOAD))
 
 
 async def read_server(conn: Conn) -> Server:

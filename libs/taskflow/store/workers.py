@@ -38,6 +38,9 @@ class WorkerRow(NamedTuple):
     drain: bool
     live: bool
     seen_at: datetime
+    started_at: datetime
+    lease_until: datetime
+    memory_bytes: int | None
 
 
 class Beat(NamedTuple):
@@ -57,12 +60,13 @@ INSERT INTO workers (id, host, pid, version, queues, types, slots, started_at, s
 VALUES ($1, $2, $3, $4, $5, $6, $7, now(), now(), now() + $8 * interval '1 second')
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until, seen_at = now(), ended_at = NULL"""
 
-# $1 id  $2 lease in seconds  $3 running  $4 'running'
+# $1 id  $2 lease in seconds  $3 running  $4 bytes of memory, or null
 # One statement: renews the lease, and tells what PostgreSQL believes of this worker. A lease that ran out while nobody
 # could renew (PostgreSQL was away) is renewed too, as long as rescue has not pronounced the worker dead.
 BEAT = """-- store.workers.beat
 WITH mine AS (
-    UPDATE workers SET lease_until = now() + $2 * interval '1 second', seen_at = now(), running = $3
+    UPDATE workers SET lease_until = now() + $2 * interval '1 second', seen_at = now(), running = $3,
+        memory_bytes = $4::bigint
     WHERE id = $1 AND ended_at IS NULL RETURNING drain
 )
 SELECT EXISTS (SELECT FROM mine) AS lease_live, coalesce((SELECT drain FROM mine), false) AS drain,
@@ -95,7 +99,7 @@ DRAIN = """-- store.workers.drain
 UPDATE workers SET drain = true WHERE id = $1 AND lease_until > now() RETURNING id"""
 
 READ_WORKERS = """-- store.workers.read_workers
-SELECT id, host, pid, version, queues, types, slots, running, drain, seen_at,
+SELECT id, host, pid, version, queues, types, slots, running, drain, seen_at, started_at, lease_until, memory_bytes,
        ended_at IS NULL AND lease_until > now() AS live
 FROM workers WHERE lease_until > now() - interval '10 minutes' ORDER BY id"""
 
@@ -115,9 +119,11 @@ async def register(conn: Conn, worker: Registration, lease_seconds: float) -> No
     )
 
 
-async def beat(conn: Conn, worker_id: str, lease_seconds: float, running: int) -> Beat:
+async def beat(
+    conn: Conn, worker_id: str, lease_seconds: float, running: int, memory_bytes: int | None = None
+) -> Beat:
     """Renew the lease, unless the worker is dead, and learn what PostgreSQL holds of it."""
-    row = await one_row(conn, BEAT, worker_id, lease_seconds, running)
+    row = await one_row(conn, BEAT, worker_id, lease_seconds, running, memory_bytes)
     held = {(str(task_id), version) for task_id, version in zip(row["ids"], row["versions"], strict=True)}
     return Beat(worker_id, row["lease_live"], row["drain"], held, row["paused_queues"], row["paused_types"])
 
@@ -167,4 +173,7 @@ def _worker(row: Row) -> WorkerRow:
         row["drain"],
         row["live"],
         row["seen_at"],
+        row["started_at"],
+        row["lease_until"],
+        row["memory_bytes"],
     )

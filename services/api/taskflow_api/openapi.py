@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
 
+from taskflow.engine.declare import package_version
 from taskflow_api.operation import PATHS, Answer, Operation
 from taskflow_api.problems import PROBLEM_JSON
 from taskflow_api.queries import VALUES_MAX, Parameter, ecma
@@ -70,7 +70,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "TaskFlow",
-            "version": _version(),
+            "version": package_version(),
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
@@ -150,10 +150,3 @@ def _problem(status: int) -> dict[str, Any]:
 
 def _headers(names: list[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _version() -> str:
-    try:
-        return version("taskflow-platform")
-    except PackageNotFoundError:  # run from a source tree that was not installed
-        return "0"

@@ -19,7 +19,15 @@ from taskflow.domain.operation import AuditEvent, Operation, OperationDetail
 from taskflow.domain.series import SeriesAnswer
 from taskflow.domain.task import Accepted, Execution, LogLine, Task, TaskEvent
 from taskflow.domain.transitions import Status
-from taskflow.domain.views import Explanation, QueueInfo, Stats, TypeInfo, WorkerInfo
+from taskflow.domain.views import (
+    DoctorReport,
+    Explanation,
+    QueueInfo,
+    Stats,
+    SystemFacts,
+    TypeInfo,
+    WorkerInfo,
+)
 from taskflow.domain.webhook import Delivery, DeliveryAttempt, Endpoint, SigningSecret
 from taskflow.engine.accounts import Registered
 from taskflow.engine.sign_in import Granted
@@ -37,9 +45,14 @@ _OUTPUTS = (
     Task, Execution, LogLine, TaskEvent, DeadLetter, LetterGroup, Explanation, Stats, QueueInfo, WorkerInfo,
     TypeInfo, Accepted, DeadLetterDetail, FailedTry, Operation, OperationDetail, AuditEvent, User, Profile, ApiKey,
     Granted, Registered, Delivery, DeliveryAttempt, Endpoint, SigningSecret, SeriesAnswer, StreamTicket,
+    DoctorReport, SystemFacts,
 )  # fmt: skip
 _INPUTS = (Submission, Item, Batch, CanaryBody, *ACCOUNT_BODIES)
-_SERIES_PARTS = ("Series", "SeriesPoint", "Percentiles")
+_PARTS = (
+    "Blocker", "DayCount", "Canary", "Series", "SeriesPoint", "Percentiles", "DoctorCheck", "PostgresFacts", "NatsFacts",
+    "StreamFacts", "ConsumerFacts",
+)  # fmt: skip
+"""What stands inside of these."""
 _LISTS = (
     "Execution",
     "LogLine",
@@ -78,7 +91,7 @@ def components(bulk: dict[str, Schema]) -> dict[str, Schema]:
     kinds = [*_OUTPUTS, *_INPUTS, ProblemDetails, Problem]
     _, found = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     schemas: dict[str, Schema] = _ecma(found)
-    for name in (*(kind.__name__ for kind in _OUTPUTS), "Blocker", "DayCount", "Canary", *_SERIES_PARTS):
+    for name in (*(kind.__name__ for kind in _OUTPUTS), *_PARTS):
         # What we write bears every member; a default there is for our own making of it.
         schemas[name]["required"] = sorted(schemas[name]["properties"])
     _put_right(schemas)

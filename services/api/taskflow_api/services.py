@@ -9,6 +9,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from taskflow.engine.accounts import Accounts
     from taskflow.engine.api_keys import ApiKeys
+    from taskflow.engine.checkup import Checkup
     from taskflow.engine.commands import Commands
     from taskflow.engine.credentials import Credentials
     from taskflow.engine.deliveries import Deliveries
@@ -39,6 +40,7 @@ class Services(Struct, frozen=True):
     commands: Commands
     operations: Operations
     health: Health
+    checkup: Checkup
     credentials: Credentials
     admission: Admission
     users: Users

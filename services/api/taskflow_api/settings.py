@@ -47,6 +47,9 @@ class Settings(KeySettings, EgressSettings, BusSettings, frozen=True, kw_only=Tr
     metrics_open: bool = False
     strict_types: bool = False
     validate_payloads: bool = True
+    worker_lease: Annotated[Seconds, Meta(ge=1, le=3_600)] = 15.0
+    handler_grace: Annotated[Seconds, Meta(ge=0, le=3_600)] = 5.0
+    dead_letter_retention: Annotated[Seconds, Meta(ge=1)] = 90 * 86_400.0
     task_timeout: Annotated[Seconds, Meta(gt=0, le=86_400)] = 30.0
     worker_max_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
     worker_backoff_base: Annotated[Seconds, Meta(ge=0)] = 0.5

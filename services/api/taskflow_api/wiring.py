@@ -12,11 +12,14 @@ from taskflow.bus.rights import Role
 from taskflow.domain.errors import NameTaken, Unavailable
 from taskflow.engine.accounts import Accounts, ensure_admin
 from taskflow.engine.api_keys import ApiKeys
+from taskflow.engine.checkup import Checkup
 from taskflow.engine.commands import Commands
 from taskflow.engine.credentials import Credentials
+from taskflow.engine.declare import package_version
 from taskflow.engine.deliveries import Deliveries
 from taskflow.engine.directory import Directory
 from taskflow.engine.dispatch import Dispatcher
+from taskflow.engine.doctor import Doctor, Patience
 from taskflow.engine.endpoints import Endpoints
 from taskflow.engine.explain import Explainer
 from taskflow.engine.feed import Feed
@@ -37,7 +40,8 @@ from taskflow.engine.vault import Vault, vault_of
 from taskflow.engine.waiting import Waiters
 from taskflow.kit.lifecycle import Guard
 from taskflow.kit.logging import get_logger
-from taskflow.store.connect import Database
+from taskflow.kit.settings import describe
+from taskflow.store.connect import Database, Line
 from taskflow_api import feed_frames
 from taskflow_api.admission import Admission
 from taskflow_api.limits import LimitRules
@@ -78,6 +82,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             commands=commands,
             operations=Operations(database, bus),
             health=Health(database, bus),
+            checkup=await _checkup(stack, settings, database, bus),
             credentials=signing.credentials,
             admission=_admission(settings, signing.credentials, database, await enter(Limiter(database))),
             users=Users(database, signing.credentials),
@@ -88,6 +93,17 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             deliveries=Deliveries(database, bus),
             signing_secrets=SigningSecrets(database, vault) if vault is not None else None,
         )
+
+
+async def _checkup(stack: AsyncExitStack, settings: Settings, database: Database, bus: Bus) -> Checkup:
+    doctor = Doctor(
+        await stack.enter_async_context(Line(database)),
+        bus,
+        patience=Patience.of(settings.worker_lease),
+        handler_grace=settings.handler_grace,
+        letters_kept_seconds=settings.dead_letter_retention,
+    )
+    return Checkup(database, bus, doctor, version=package_version(), settings=describe(settings))
 
 
 def _submitter(

@@ -83,7 +83,7 @@ NAMED: dict[str, dict[str, tuple[set[Role], set[Role]]]] = {
 # Every method of nats-py's JetStream that the bus calls: the subjects it speaks on.
 CALLED: dict[str, dict[str, set[Role]]] = {
     "publish": {},  # on the subjects above
-    "stream_info": {"$JS.API.STREAM.INFO.TASKFLOW": {S}, "$JS.API.STREAM.INFO.TASKFLOW_EVENTS": {S}},
+    "stream_info": {"$JS.API.STREAM.INFO.TASKFLOW": {A, S}, "$JS.API.STREAM.INFO.TASKFLOW_EVENTS": {A, S}},
     "add_stream": {"$JS.API.STREAM.CREATE.TASKFLOW_DLQ": {S}, "$JS.API.STREAM.CREATE.OTHER": NOBODY},
     "update_stream": {"$JS.API.STREAM.UPDATE.TASKFLOW": {S}, "$JS.API.STREAM.UPDATE.TASKFLOW_EVENTS": {S}},
     "add_consumer": {

@@ -68,7 +68,7 @@ def _asked(
             f"{buried}, 'ann', NULL, NULL, NULL, 'pending', 'failed', NULL", 5_500
         ),
         "store.dead_letters.read_letters": Asked(f"{buried}, true, NULL", 2_500),
-        "store.workers.beat": Asked(f"{me}, 15, 200", 900),
+        "store.workers.beat": Asked(f"{me}, 15, 200, 1", 900),
         "store.obstacles.count_ahead": Asked(f"'{''.join(queued[-1:])}', {ROWS}", 500),
         "store.obstacles.count_busy": Asked(_ids([worker]), 1_500),
         **_of_deliveries(_ids(leased)),

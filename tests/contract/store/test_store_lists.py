@@ -207,7 +207,7 @@ async def pages(
     return found
 
 
-@pytest.mark.parametrize("owner", [None, ANN])
+@pytest.mark.parametrize("owner", [None, ANN], ids=["all", "his"])
 async def test_a_search_that_is_broken_off_goes_on_where_it_was(
     conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, owner: str | None
 ) -> None:

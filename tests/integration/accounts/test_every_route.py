@@ -58,6 +58,8 @@ TABLE: dict[str, tuple[str, str | None]] = {
     "pauseQueue": (ADMIN, "admin"),
     "resumeQueue": (ADMIN, "admin"),
     "listWorkers": (ADMIN, "admin"),
+    "readDoctor": (ADMIN, "admin"),
+    "readSystem": (ADMIN, "admin"),
     "drainWorker": (ADMIN, "admin"),
     "listTypes": (SHARED, "read"),
     "readSeries": (ADMIN, "admin"),

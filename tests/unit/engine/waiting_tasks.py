@@ -34,7 +34,7 @@ def make_task(status: str = "queued", **fields: Any) -> Task:
 def worker(name: str, *, queues: list[str], types: list[str], **fields: Any) -> WorkerRow:
     kept: dict[str, Any] = {
         "host": "h", "pid": 1, "version": "0", "slots": 4, "running": 0, "drain": False, "live": True,
-        "seen_at": NOW,
+        "seen_at": NOW, "started_at": NOW, "lease_until": NOW, "memory_bytes": None,
     }  # fmt: skip
     return WorkerRow(id=name, queues=queues, types=types, **(kept | fields))
 

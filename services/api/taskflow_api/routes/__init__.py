@@ -6,6 +6,7 @@ from taskflow_api.operation import Operation
 from taskflow_api.routes import (
     api_keys,
     auth,
+    checkup,
     dead_letters,
     feed,
     fleet,
@@ -32,6 +33,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *operations.OPERATIONS,
     *fleet.OPERATIONS,
     *series.OPERATIONS,
+    *checkup.OPERATIONS,
     *auth.OPERATIONS,
     *api_keys.OPERATIONS,
     *users.OPERATIONS,

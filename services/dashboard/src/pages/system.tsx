@@ -1,9 +1,10 @@
 import { useQuery } from "@tanstack/react-query";
-import { bytes, count, duration } from "../ui/format";
-import { Card, Copy, Empty, Facts, Note, PageHead, Status, Wide } from "../ui/parts";
+import type { Schemas } from "../api/client";
+import { bytes, count, duration, plural } from "../ui/format";
+import { Card, Copy, Facts, Note, PageHead, Status, Wide } from "../ui/parts";
 import { Loaded } from "../ui/query";
 import { Ago } from "../ui/time";
-import { type Doctor, doctor, readiness, type SystemFacts, system } from "./system/queries";
+import { doctor, readiness, system } from "./system/queries";
 
 /** What the system stands on, and whether it is sound. */
 export default function System() {
@@ -65,27 +66,33 @@ function DoctorCard() {
   );
 }
 
-function Diagnosis({ of }: { of: Doctor }) {
+function Diagnosis({ of }: { of: Schemas["DoctorReport"] }) {
+  const findings = of.checks.filter(({ found }) => found > 0);
   return (
     <div className="stack">
-      {of.healthy ? (
-        <Note tone="good">Sound: {of.checks.length} checks found nothing.</Note>
+      {of.clean ? (
+        <Note tone="good">
+          Sound: {plural(of.checks.length, "check")} found nothing, and no task is lost.
+        </Note>
       ) : (
-        of.findings.map((finding) => (
-          <Note key={finding.code} tone="bad">
+        findings.map((finding) => (
+          <Note key={finding.name} tone="bad">
             <span>
-              <b>{finding.code.replaceAll("_", " ")}</b>: {finding.detail} ({count(finding.count)})
-              {finding.examples.length > 0 && <div className="mono">{finding.examples.join(", ")}</div>}
+              {count(finding.found)} {finding.means}{" "}
+              <span className="mono">{finding.examples.join(", ")}</span>
             </span>
           </Note>
         ))
       )}
+      {of.gap !== 0 && (
+        <Note tone="bad">{count(Math.abs(of.gap))} accepted tasks are not accounted for.</Note>
+      )}
       <details>
         <summary>What is looked at</summary>
         <ul className="small">
-          {of.checks.map((check) => (
-            <li key={check.code}>
-              {check.code.replaceAll("_", " ")}: {count(check.count)}
+          {of.checks.map(({ name, means, found }) => (
+            <li key={name}>
+              {means}: {count(found)}
             </li>
           ))}
         </ul>
@@ -94,26 +101,25 @@ function Diagnosis({ of }: { of: Doctor }) {
   );
 }
 
-function Api({ facts: { api, as_of } }: { facts: SystemFacts }) {
+function Api({ facts }: { facts: Schemas["SystemFacts"] }) {
   return (
-    <Card title="This api" aside={<Ago at={as_of} />}>
+    <Card title="This api" aside={<Ago at={facts.as_of} />}>
       <Facts
         of={{
-          Version: api.version,
-          Python: api.python,
-          "Runs for": duration(api.uptime_seconds),
-          "Streams open": count(api.streams_open),
-          "Requests now": count(api.requests),
+          Version: facts.version,
+          Python: facts.python,
+          "Runs for": duration(facts.uptime_seconds),
+          "Newest migration it knows": facts.migration_known,
         }}
       />
     </Card>
   );
 }
 
-function Postgres({ facts }: { facts: SystemFacts["postgres"] }) {
+function Postgres({ facts }: { facts: Schemas["PostgresFacts"] }) {
   const { connections, connections_max, oldest_transaction_seconds: oldest, size_bytes } = facts;
   return (
-    <Card title="PostgreSQL">
+    <Card title="PostgreSQL" aside={<Status of={facts.error ? "gone" : "live"} />}>
       <div className="stack">
         {facts.error && <Note tone="bad">{facts.error}</Note>}
         <Facts
@@ -124,65 +130,27 @@ function Postgres({ facts }: { facts: SystemFacts["postgres"] }) {
             Connections: connections === null ? null : `${connections} of ${connections_max}`,
             "Oldest transaction": oldest === null ? "none" : duration(oldest),
             Migration: facts.migration,
+            "Room for new tasks until": facts.ranges_end?.slice(0, 10),
           }}
         />
-        <details>
-          <summary>{facts.ranges.length} ranges of tasks</summary>
-          <Wide>
-            <table className="table">
-              <thead>
-                <tr>
-                  <th scope="col">Range</th>
-                  <th scope="col">From</th>
-                  <th scope="col">To</th>
-                  <th scope="col" className="number">
-                    Tasks, about
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {facts.ranges.map((range) => (
-                  <tr key={range.name}>
-                    <td className="mono">{range.name}</td>
-                    <td className="nowrap">{range.from.slice(0, 10)}</td>
-                    <td className="nowrap">{range.to.slice(0, 10)}</td>
-                    <td className="number">
-                      {range.tasks_estimate === null ? "–" : count(range.tasks_estimate)}
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </Wide>
-        </details>
       </div>
     </Card>
   );
 }
 
-function Nats({ facts }: { facts: SystemFacts["nats"] }) {
+function Nats({ facts }: { facts: Schemas["NatsFacts"] }) {
   return (
-    <Card title="NATS" aside={<Status of={facts.connected ? "live" : "gone"} />}>
+    <Card title={`NATS ${facts.version ?? ""}`} aside={<Status of={facts.connected ? "live" : "gone"} />}>
       <div className="stack">
         {facts.error && <Note tone="bad">{facts.error}</Note>}
-        <Facts
-          of={{
-            Server: facts.server,
-            Version: facts.version,
-          }}
-        />
-        {facts.streams.length === 0 ? (
-          <Empty title="No stream is known" />
-        ) : (
-          <Streams streams={facts.streams} />
-        )}
+        {facts.streams.length > 0 && <Streams streams={facts.streams} />}
         {facts.consumers.length > 0 && <Consumers consumers={facts.consumers} />}
       </div>
     </Card>
   );
 }
 
-function Streams({ streams }: { streams: SystemFacts["nats"]["streams"] }) {
+function Streams({ streams }: { streams: Schemas["StreamFacts"][] }) {
   return (
     <Wide>
       <table className="table">
@@ -195,9 +163,11 @@ function Streams({ streams }: { streams: SystemFacts["nats"]["streams"] }) {
             <th scope="col" className="number">
               Size
             </th>
-            <th scope="col">Storage</th>
             <th scope="col" className="number">
-              Last sequence
+              At most
+            </th>
+            <th scope="col" className="number">
+              Replicas
             </th>
           </tr>
         </thead>
@@ -205,12 +175,12 @@ function Streams({ streams }: { streams: SystemFacts["nats"]["streams"] }) {
           {streams.map((stream) => (
             <tr key={stream.name}>
               <td className="mono">{stream.name}</td>
-              <td className="number">{count(stream.messages)}</td>
-              <td className="number nowrap">{bytes(stream.bytes)}</td>
-              <td>
-                {stream.storage} × {stream.replicas}
+              <td className="number">
+                {stream.messages === null ? "it is missing" : count(stream.messages)}
               </td>
-              <td className="number">{count(stream.last_sequence)}</td>
+              <td className="number nowrap">{bytes(stream.bytes)}</td>
+              <td className="number nowrap">{stream.bytes_max ? bytes(stream.bytes_max) : "–"}</td>
+              <td className="number">{stream.replicas}</td>
             </tr>
           ))}
         </tbody>
@@ -219,31 +189,37 @@ function Streams({ streams }: { streams: SystemFacts["nats"]["streams"] }) {
   );
 }
 
-function Consumers({ consumers }: { consumers: SystemFacts["nats"]["consumers"] }) {
+function Consumers({ consumers }: { consumers: Schemas["ConsumerFacts"][] }) {
   return (
     <Wide>
       <table className="table">
         <thead>
           <tr>
-            <th scope="col">Consumer</th>
+            <th scope="col">Queue</th>
+            <th scope="col">Priority</th>
             <th scope="col" className="number">
-              Pending
+              Doorbells waiting
             </th>
             <th scope="col" className="number">
-              Not acked
+              In workers' hands
             </th>
             <th scope="col" className="number">
-              Redelivered
+              Delivered again
+            </th>
+            <th scope="col" className="number">
+              Workers that wait
             </th>
           </tr>
         </thead>
         <tbody>
           {consumers.map((consumer) => (
-            <tr key={`${consumer.stream} ${consumer.name}`}>
-              <td className="mono">{consumer.name}</td>
-              <td className="number">{count(consumer.pending)}</td>
-              <td className="number">{count(consumer.ack_pending)}</td>
+            <tr key={`${consumer.queue} ${consumer.priority}`}>
+              <td>{consumer.queue}</td>
+              <td>{consumer.priority}</td>
+              <td className="number">{count(consumer.waiting)}</td>
+              <td className="number">{count(consumer.delivered)}</td>
               <td className="number">{count(consumer.redelivered)}</td>
+              <td className="number">{count(consumer.pulls)}</td>
             </tr>
           ))}
         </tbody>
@@ -252,7 +228,7 @@ function Consumers({ consumers }: { consumers: SystemFacts["nats"]["consumers"] 
   );
 }
 
-function Settings({ settings }: { settings: SystemFacts["settings"] }) {
+function Settings({ settings }: { settings: Schemas["SystemFacts"]["settings"] }) {
   return (
     <Card title="Settings of this api">
       <Facts of={Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, told(value)]))} />

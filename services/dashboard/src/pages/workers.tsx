@@ -11,11 +11,7 @@ import { Button, Card, Empty, Facts, PageHead, ShortId, Status } from "../ui/par
 import { Loaded } from "../ui/query";
 import { Ago, useNow } from "../ui/time";
 
-type Worker = Schemas["WorkerInfo"] & {
-  started_at?: string;
-  lease_expires_at?: string;
-  memory_bytes?: number | null;
-};
+type Worker = Schemas["WorkerInfo"];
 
 /** The worker processes: what each runs now, how it is, and the handle to let one go. */
 export default function Workers() {
@@ -51,7 +47,7 @@ export default function Workers() {
 
 function WorkerCard({ worker }: { worker: Worker }) {
   const now = useNow();
-  const lease = (Date.parse(worker.lease_expires_at ?? "") - now) / 1000;
+  const lease = (Date.parse(worker.lease_expires_at) - now) / 1000;
   return (
     <Card
       title={`${worker.host}:${worker.pid}`}
@@ -66,8 +62,8 @@ function WorkerCard({ worker }: { worker: Worker }) {
         <Facts
           of={{
             Slots: `${worker.running} of ${worker.slots} taken`,
-            Memory: worker.memory_bytes ? bytes(worker.memory_bytes) : null,
-            Lease: Number.isNaN(lease) ? null : lease > 0 ? `for ${duration(Math.round(lease))}` : "over",
+            Memory: worker.memory_bytes === null ? null : bytes(worker.memory_bytes),
+            Lease: lease > 0 ? `for ${duration(Math.round(lease))}` : "over",
             Seen: <Ago at={worker.seen_at} />,
             Started: <Ago at={worker.started_at} />,
             Version: worker.version,

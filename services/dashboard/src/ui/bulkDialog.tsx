@@ -23,7 +23,13 @@ const VERBS: Record<Action, string> = {
   replay: "Replay",
   discard: "Discard",
 };
-const HAS_CANARY: readonly Action[] = ["replay"];
+const HAS_CANARY: readonly Action[] = ["replay", "retry"];
+const NOUNS: Record<Action, string> = {
+  cancel: "task",
+  retry: "task",
+  replay: "dead letter",
+  discard: "dead letter",
+};
 
 /** What would be done to how many, and then it is done: at a rate, with a canary first where that makes sense. */
 export function BulkDialog({ action, filter, said, onClose }: Props) {
@@ -38,7 +44,7 @@ export function BulkDialog({ action, filter, said, onClose }: Props) {
   });
   const [reason, setReason] = useState("");
   const [rate, setRate] = useState("100");
-  const [isCanary, setCanary] = useState(HAS_CANARY.includes(action));
+  const [isCanary, setCanary] = useState(action === "replay");
   const [first, setFirst] = useState("5");
   const [isBusy, setBusy] = useState(false);
   const matched = preview.data?.matched ?? 0;
@@ -73,7 +79,7 @@ export function BulkDialog({ action, filter, said, onClose }: Props) {
     >
       {preview.isPending && <p aria-busy="true">Counting what matches…</p>}
       {preview.error && <Note tone="bad">{tell(preview.error)}</Note>}
-      {preview.data && <Preview of={preview.data} />}
+      {preview.data && <Preview of={preview.data} noun={NOUNS[action]} />}
       <Field label="Reason" hint="For the audit log and the history of each task">
         <input value={reason} maxLength={500} onChange={(event) => setReason(event.target.value)} />
       </Field>
@@ -107,11 +113,11 @@ export function BulkDialog({ action, filter, said, onClose }: Props) {
   );
 }
 
-function Preview({ of }: { of: Awaited<ReturnType<typeof look>> }) {
+function Preview({ of, noun }: { of: Awaited<ReturnType<typeof look>>; noun: string }) {
   return (
     <>
       <p role="status">
-        <b>{plural(of.matched, "task")}</b> would be touched:{" "}
+        <b>{plural(of.matched, noun)}</b> would be touched:{" "}
         {Object.entries(of.by_type)
           .map(([type, number]) => `${number} ${type}`)
           .join(", ") || "none"}

@@ -103,7 +103,11 @@ function options(target: HTMLElement, { lines, tell, least, height }: Shape): uP
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { y: { range: (_plot, _least, most) => [0, Math.max(most * 1.08, least)] } },
     axes: [
-      { ...axis, values: (_plot, splits, _axis, _space, step) => splits.map((at) => clock(at, step)) },
+      {
+        ...axis,
+        size: 26,
+        values: (_plot, splits, _axis, _space, step) => splits.map((at) => clock(at, step)),
+      },
       { ...axis, size: 64, values: (_plot, splits) => splits.map((value) => tell(value)) },
     ],
     series: [

@@ -21,10 +21,10 @@ export function Attention() {
   const waiting = useQuery(queues()).data ?? [];
   const groups = useQuery(letterGroups("pending", 8)).data?.items ?? [];
   const slowed = useQuery(slowedEndpoints()).data?.items ?? [];
-  const findings = useQuery({ ...doctor(), enabled: isAdmin }).data?.findings ?? [];
+  const checks = useQuery({ ...doctor(), enabled: isAdmin }).data?.checks ?? [];
   const found = [
     ...waiting.flatMap(concernsOfQueue),
-    ...findings.map(({ detail }): Concern => ({ text: detail, href: "/system", tone: "bad" })),
+    ...checks.flatMap(concernsOfCheck),
     ...concernsOfLetters(groups),
     ...slowed.map(({ url }): Concern => ({
       text: `Webhooks to ${url} fail`,
@@ -53,6 +53,10 @@ const slowedEndpoints = () => ({
     body(api.GET("/api/v1/webhook-endpoints", { params: { query: { state: "slowed" as const } } })),
   refetchInterval: 30_000,
 });
+
+function concernsOfCheck({ found, means }: Schemas["DoctorCheck"]): Concern[] {
+  return found ? [{ text: `The doctor found ${count(found)} ${means}`, href: "/system", tone: "bad" }] : [];
+}
 
 const LONG_SECONDS = 60;
 
