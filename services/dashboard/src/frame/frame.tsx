@@ -91,8 +91,11 @@ function useTitle(location: string): void {
   }, [location]);
 }
 
+/** A little more than the API keeps its figures for. */
+const STATS_MS = 2_200;
+
 function Navigation({ places, location }: { places: Place[]; location: string }) {
-  useRefreshOnMoves(["stats"], 2_000);
+  useRefreshOnMoves(["stats"], STATS_MS);
   const { data } = useQuery(stats());
   const failed = data?.by_status.failed ?? 0;
   return (

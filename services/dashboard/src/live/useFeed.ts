@@ -18,15 +18,28 @@ export function useFeedOpen(): boolean {
   );
 }
 
-/** Read `key` again when any task has moved, at most every `ms`. */
+/**
+ * Read `key` again when any task has moved: at once, at most every `ms`, and once more `ms` after it. The API shares
+ * readings for a moment, and the first one may be of before.
+ */
 export function useRefreshOnMoves(key: readonly unknown[], ms: number): void {
   const client = useQueryClient();
-  const refresh = useRef<ReturnType<typeof throttled>>(undefined);
+  const refresh = useRef<() => void>(undefined);
   const name = JSON.stringify(key);
   useEffect(() => {
     const again = throttled(() => void client.invalidateQueries({ queryKey: JSON.parse(name) }), ms);
-    refresh.current = again;
-    return again.cancel;
+    let later: ReturnType<typeof setTimeout> | undefined;
+    refresh.current = () => {
+      again();
+      later ??= setTimeout(() => {
+        later = undefined;
+        again();
+      }, ms);
+    };
+    return () => {
+      again.cancel();
+      clearTimeout(later);
+    };
   }, [client, name, ms]);
   useFeed(({ events }) => {
     if (events.some(({ kind }) => kind === "task")) refresh.current?.();

@@ -62,7 +62,7 @@ function Tiles() {
             tone={workers_live ? undefined : "bad"}
           />
           <Tile
-            label="success, 7 days"
+            label="success, 7 d"
             value={success_rate === null ? "–" : percent(success_rate)}
             href="/dead-letters"
           />

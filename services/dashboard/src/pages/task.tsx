@@ -82,12 +82,12 @@ function Shown({ task, text, events }: ShownProps) {
             <Timeline events={events} />
           </Card>
           <Logs events={events} isLive={isLive} />
-          <Json title="Payload" text={payload} />
         </div>
         <div className="stack">
           <Card title="Facts">
             <TaskFacts task={task} />
           </Card>
+          <Json title="Payload" text={payload} />
           {task.status === "completed" && <Json title="Result" text={result} />}
         </div>
       </div>
