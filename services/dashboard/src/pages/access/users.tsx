@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, body, type Schemas } from "../../api/client";
+import { Problem } from "../../api/problem";
 import { profile } from "../../api/queries";
 import { useAct } from "../../ui/act";
 import { Dialog } from "../../ui/dialog";
@@ -173,6 +174,7 @@ function MakeUser({ onClose, onMade }: { onClose(): void; onMade(key: string): v
     },
     { stale: [KEY], onDone: ({ api_key }) => onMade(api_key) },
   );
+  const faultAt = (pointer: string) => (act.error instanceof Problem ? act.error.at(pointer) : undefined);
   return (
     <Dialog
       title="Make a user"
@@ -184,10 +186,14 @@ function MakeUser({ onClose, onMade }: { onClose(): void; onMade(key: string): v
         </Button>
       }
     >
-      <Field label="User name">
+      <Field label="User name" fault={faultAt("/username")}>
         <input autoComplete="off" value={username} onChange={({ target }) => setUsername(target.value)} />
       </Field>
-      <Field label="E-mail">
+      <Field
+        label="E-mail"
+        hint="With it alone the account has its API key, and no password"
+        fault={faultAt("/email")}
+      >
         <input
           type="email"
           autoComplete="off"
@@ -195,7 +201,7 @@ function MakeUser({ onClose, onMade }: { onClose(): void; onMade(key: string): v
           onChange={({ target }) => setEmail(target.value)}
         />
       </Field>
-      <Field label="Password" hint="None: the account has its API key alone">
+      <Field label="Password" hint="Beside a user name; 8 characters or more" fault={faultAt("/password")}>
         <input
           type="password"
           autoComplete="new-password"

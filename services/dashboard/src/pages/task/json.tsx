@@ -7,7 +7,7 @@ export function Json({ title, text }: { title: string; text: string }) {
   const laidOut = useMemo(() => pretty(text), [text]);
   return (
     <Card title={title} aside={<Copy text={text} what={title.toLowerCase()} />}>
-      <Code text={laidOut} label={title} />
+      <Code text={laidOut} label={`${title}, JSON`} />
     </Card>
   );
 }
