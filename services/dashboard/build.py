@@ -38,7 +38,12 @@ _SOURCES = (
 )
 _NOT_SOURCES = {"schema.d.ts"}
 # A registry that does not answer is given up on within a minute or so.
-_PATIENCE = ("--fetch-retries=1", "--fetch-timeout=20000", "--fetch-retry-maxtimeout=5000")
+_PATIENCE = (
+    "--fetch-retries=2",
+    "--fetch-timeout=20000",
+    "--fetch-retry-mintimeout=1000",
+    "--fetch-retry-maxtimeout=5000",
+)
 
 
 CANNOT = 3

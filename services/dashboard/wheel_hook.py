@@ -29,4 +29,6 @@ class DashboardHook(BuildHookInterface[Any]):
             return
         built = Path(self.root) / "services" / "api" / "taskflow_api" / "dashboard" / "index.html"
         if not built.is_file():
-            raise RuntimeError(f"no dashboard: `make dashboard` builds it; {WITHOUT}=1 makes a wheel without it")
+            raise RuntimeError(
+                f"no dashboard: `make dashboard` builds it; {WITHOUT}=1 makes a wheel without it"
+            )

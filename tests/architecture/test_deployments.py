@@ -91,7 +91,7 @@ def test_workers_carry_nothing_that_only_the_api_needs() -> None:
 
 def test_the_dockerfile_has_a_stage_for_each_service() -> None:
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
-    assert stages == {"build", "common", "probed", *SERVICES}
+    assert stages == {"build", "dashboard", "common", "probed", *SERVICES}
     assert "# syntax=" not in DOCKERFILE
     assert re.findall(r"^ARG VERSION=(\S+)$", DOCKERFILE, re.MULTILINE) == [PROJECT["version"]]
 

@@ -42,6 +42,8 @@ class Module(NamedTuple):
 def _modules() -> Iterator[Module]:
     for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
+            if "node_modules" in path.parts:
+                continue
             text = path.read_text()
             if text.strip():
                 yield Module(path, text, ast.parse(text))
@@ -56,7 +58,8 @@ def in_store(module: Module) -> bool:
 
 def may_read_environment(module: Module) -> bool:
     parts = module.path.relative_to(ROOT).parts
-    return parts[-2:] == ("kit", "settings.py") or "cli" in parts or parts[-1] == "__main__.py"
+    is_program = "cli" in parts or "dashboard" in parts or parts[-1] == "__main__.py"
+    return is_program or parts[-2:] == ("kit", "settings.py")
 
 
 def test_there_is_something_to_ask() -> None:

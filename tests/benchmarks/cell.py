@@ -23,6 +23,7 @@ MODULES = (
     "traces",
     "letters",
     "million",
+    "screens",
     "auth",
     "feed",
     "pushes",

@@ -130,6 +130,12 @@ def _searches() -> dict[str, Question]:
         "with a tag that a hundred have": Question({"tag": "customer-77"}),
         "with a tag that ten have, all old": Question({"tag": "old"}),
         "with a tag that none has": Question({"tag": "none"}, few=0),
+        "with a name that none has": Question({"name": "none"}, few=0),
+        "with an error that none has": Question({"error": "none"}, few=0),
+        "failed, with an error that none has": Question({"status": "failed", "error": "none"}, few=0),
+        "of a worker that runs nothing": Question(
+            {"worker_id": "00000000-0000-7000-8000-000000000000"}, few=0
+        ),
     }
 
 

@@ -25,6 +25,16 @@ ARGUMENTS = (
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 GRAVE = {"serious", "critical"}
 SCREENSHOTS = Path(os.environ.get("TASKFLOW_SCREENSHOTS", ROOT / "build" / "screenshots"))
+SEEN_AT = """
+([selector, text]) => new Promise((resolve) => {
+  const look = () => document.querySelector(selector)?.textContent.includes(text) && resolve(Date.now() / 1000);
+  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+  look();
+})
+"""
+"""When (seconds since the epoch) the page first shows a text at a place."""
+HEADLINE, FIRST_ROW = ".page-head .status", "table.tasks tbody tr .status"
+"""Where a task page and a list show a status."""
 _EXPECTED = (
     "the server responded with a status of 4",
     "ERR_CONNECTION_REFUSED",

@@ -1,5 +1,5 @@
 import { QueryClientProvider, useQuery } from "@tanstack/react-query";
-import { lazy, Suspense, useEffect } from "react";
+import { Suspense, useEffect } from "react";
 import { Redirect, Route, Switch, useLocation } from "wouter";
 import { Problem } from "./api/problem";
 import { profile, queryClient } from "./api/queries";
@@ -10,46 +10,9 @@ import { listenToKeys } from "./keys";
 import { feed } from "./live/feed";
 import { isAway, onFreshness } from "./live/freshness";
 import { SignIn } from "./pages/signIn";
+import { loadAll, ROUTES, Screen } from "./screens";
 import { Empty } from "./ui/parts";
 import { Toasts } from "./ui/toast";
-
-const screens = {
-  overview: () => import("./pages/overview"),
-  tasks: () => import("./pages/tasks"),
-  task: () => import("./pages/task"),
-  submit: () => import("./pages/submit"),
-  queues: () => import("./pages/queues"),
-  workers: () => import("./pages/workers"),
-  deadLetters: () => import("./pages/deadLetters"),
-  deadLetter: () => import("./pages/deadLetter"),
-  operations: () => import("./pages/operations"),
-  operation: () => import("./pages/operation"),
-  webhooks: () => import("./pages/webhooks"),
-  access: () => import("./pages/access"),
-  system: () => import("./pages/system"),
-};
-const Overview = lazy(screens.overview);
-const Tasks = lazy(screens.tasks);
-const Task = lazy(screens.task);
-const Submit = lazy(screens.submit);
-const Queues = lazy(screens.queues);
-const Workers = lazy(screens.workers);
-const DeadLetters = lazy(screens.deadLetters);
-const DeadLetter = lazy(screens.deadLetter);
-const Operations = lazy(screens.operations);
-const Operation = lazy(screens.operation);
-const Webhooks = lazy(screens.webhooks);
-const Access = lazy(screens.access);
-const System = lazy(screens.system);
-const FIRST_VIEW_MS = 1_500;
-
-/** The other screens, once the first one stands: one can go to them while the API is away. */
-function loadScreens(): () => void {
-  const timer = setTimeout(() => {
-    for (const load of Object.values(screens)) load().catch(() => undefined); // asked for again when one goes there
-  }, FIRST_VIEW_MS);
-  return () => clearTimeout(timer);
-}
 
 export function App() {
   useEffect(listenToKeys, []);
@@ -90,7 +53,7 @@ function Reload({ failed, again }: { failed: boolean; again(): void }) {
 
 function SignedIn() {
   useEffect(() => feed.start(), []);
-  useEffect(loadScreens, []);
+  useEffect(loadAll, []);
   const [location] = useLocation();
   // Whatever was missed while the API was away, or the feed had a gap: all that is shown is read again.
   useEffect(() => feed.listen(({ again }) => void (again && queryClient.invalidateQueries())), []);
@@ -100,19 +63,11 @@ function SignedIn() {
       <Boundary key={location}>
         <Suspense fallback={<div className="empty">Loading…</div>}>
           <Switch>
-            <Route path="/" component={Overview} />
-            <Route path="/tasks" component={Tasks} />
-            <Route path="/tasks/:id">{({ id }) => <Task key={id} id={id} />}</Route>
-            <Route path="/submit" component={Submit} />
-            <Route path="/queues" component={Queues} />
-            <Route path="/workers" component={Workers} />
-            <Route path="/dead-letters" component={DeadLetters} />
-            <Route path="/dead-letters/:id">{({ id }) => <DeadLetter key={id} id={id} />}</Route>
-            <Route path="/operations" component={Operations} />
-            <Route path="/operations/:id">{({ id }) => <Operation key={id} id={id} />}</Route>
-            <Route path="/webhooks" component={Webhooks} />
-            <Route path="/access" component={Access} />
-            <Route path="/system" component={System} />
+            {ROUTES.map(([path, name]) => (
+              <Route key={path} path={path}>
+                {({ id = "" }: { id?: string }) => <Screen key={id} name={name} id={id} />}
+              </Route>
+            ))}
             <Route path="/sign-in">
               <Redirect to="/" replace />
             </Route>

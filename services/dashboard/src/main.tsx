@@ -1,11 +1,18 @@
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import { profile, queryClient } from "./api/queries";
 import { App } from "./app";
+import { load, nameAt } from "./screens";
+import { applyTheme } from "./theme";
 import "./styles/index.css";
 import { applyTheme } from "./theme";
 
 applyTheme();
 
+applyTheme();
+const first = nameAt(window.location.pathname);
+// Who sits here and the part of the page he wants are asked for at once; then there is something to show.
+await Promise.all([queryClient.prefetchQuery(profile()), first && load(first)]);
 const root = document.getElementById("root");
 if (root) {
   createRoot(root).render(

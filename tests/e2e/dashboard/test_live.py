@@ -12,20 +12,11 @@ from datetime import datetime
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
-from tests.support.browser import Visit
+from tests.support.browser import FIRST_ROW, HEADLINE, SEEN_AT, Visit
 from tests.support.systems import System
 
 LATE_SECONDS = 0.5
 ROUNDS = 5
-SEEN_AT = """
-([selector, text]) => new Promise((resolve) => {
-  const look = () => document.querySelector(selector)?.textContent.includes(text) && resolve(Date.now() / 1000);
-  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
-  look();
-})
-"""
-"""When (seconds since the epoch) the page first shows a text at a place."""
-HEADLINE, FIRST_ROW = ".page-head .status", "table.tasks tbody tr .status"
 
 
 @pytest.fixture
