@@ -10,6 +10,8 @@ export interface Session {
   token: string;
   /** Null: the token is an API key, and never turned. */
   refreshToken: string | null;
+  /** When one signed in, in milliseconds: it stays when the token is turned. */
+  begun: number;
 }
 
 const STORED = "taskflow.session";
@@ -17,22 +19,30 @@ const LOCK = "taskflow.session";
 const listeners = new Set<() => void>();
 
 export function session(): Session | null {
+  return read(localStorage.getItem(STORED));
+}
+
+function read(stored: string | null): Session | null {
   try {
-    return JSON.parse(localStorage.getItem(STORED) ?? "null") as Session | null;
+    return JSON.parse(stored ?? "null") as Session | null;
   } catch {
     return null;
   }
 }
 
 export function keepSession(next: Session | null): void {
+  const before = session();
   if (next) localStorage.setItem(STORED, JSON.stringify(next));
   else localStorage.removeItem(STORED);
+  if (before?.begun === next?.begun) return;
   for (const listener of listeners) listener();
 }
 
-/** `listener` is called when this tab or another one signs in or out. */
+/** `listener` is called when this tab or another one signs in or out; a turned token is nothing to it. */
 export function onSession(listener: () => void): () => void {
-  const hear = (event: StorageEvent) => event.key === STORED && listener();
+  const hear = ({ key, oldValue, newValue }: StorageEvent) => {
+    if (key === null || (key === STORED && read(oldValue)?.begun !== read(newValue)?.begun)) listener();
+  };
   listeners.add(listener);
   window.addEventListener("storage", hear);
   return () => {
@@ -64,6 +74,6 @@ async function turned(refused: string | undefined): Promise<boolean> {
   if (answer.status === 401) keepSession(null);
   if (!answer.ok) return false;
   const granted = (await answer.json()) as { access_token: string; refresh_token: string };
-  keepSession({ token: granted.access_token, refreshToken: granted.refresh_token });
+  keepSession({ ...held, token: granted.access_token, refreshToken: granted.refresh_token });
   return true;
 }

@@ -100,7 +100,6 @@ export class Feed {
     };
     const onState = (open: boolean) => {
       this.#tell({ events: [], open, again: open && this.#hasBeenOpen });
-      this.#hasBeenOpen ||= open;
     };
     try {
       await follow({ url: "/api/v1/events", onEvent, onState, signal });
@@ -138,6 +137,7 @@ export class Feed {
 
   #pass(news: FeedNews): void {
     this.#open = news.open;
+    this.#hasBeenOpen ||= news.open; // by another tab too: between its stream and ours something may be missed
     for (const listener of this.#listeners) listener(news);
   }
 }

@@ -36,7 +36,8 @@ function ByPassword() {
     <Form
       enter={async () => {
         const granted = await body(api.POST("/api/v1/auth/token", { body: { username, password } }));
-        keepSession({ token: granted.access_token, refreshToken: granted.refresh_token });
+        const { access_token: token, refresh_token: refreshToken } = granted;
+        keepSession({ token, refreshToken, begun: Date.now() });
       }}
     >
       <Field label="User name or e-mail">
@@ -69,7 +70,7 @@ function ByKey() {
           headers: { authorization: `Bearer ${key.trim()}` },
         });
         if (!answer.ok) throw new Error("This key is not known, or it is over");
-        keepSession({ token: key.trim(), refreshToken: null });
+        keepSession({ token: key.trim(), refreshToken: null, begun: Date.now() });
       }}
     >
       <Field label="API key" hint="tfq_…; it is kept in this browser until you sign out">

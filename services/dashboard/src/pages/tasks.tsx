@@ -25,22 +25,20 @@ export default function Tasks() {
   const query = usePage(wish);
   const news = useNews(wish, query.data);
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
+  // Of another search or page: nothing is done to what is not seen.
+  useEffect(() => setSelected(new Set()), [text, wish.cursor]);
   const lookAgain = () => {
     setSelected(new Set());
     wish.reset();
     void query.refetch();
   };
   useShortcuts([{ keys: ".", label: "Show what is new", deed: lookAgain }]);
-  const find = (next: string) => {
-    setSelected(new Set());
-    go(hrefOf(next));
-  };
   return (
     <>
       <PageHead title="Tasks">
         <SubmitLink />
       </PageHead>
-      <SearchBar text={text} onSearch={find} />
+      <SearchBar text={text} onSearch={(next) => go(hrefOf(next))} />
       <StatusTabs text={text} />
       <Actions wish={wish} selected={selected} onDone={() => setSelected(new Set())} />
       <Card bare>
@@ -52,19 +50,26 @@ export default function Tasks() {
             </Button>
           </div>
         )}
-        <Loaded query={query}>
-          {(page) => (
-            <>
-              <Partial page={page} />
-              {page.items.length === 0 ? (
-                <Nothing text={text} />
-              ) : (
-                <TaskTable rows={page.items} selected={selected} onSelect={setSelected} />
-              )}
-              <Pager page={page} wish={wish} />
-            </>
-          )}
-        </Loaded>
+        {search.faults.length > 0 ? (
+          <Empty title="This search is not understood">
+            {search.faults.join("; ")}
+            <Link href="/tasks">Clear the search</Link>
+          </Empty>
+        ) : (
+          <Loaded query={query}>
+            {(page) => (
+              <>
+                <Partial page={page} />
+                {page.items.length > 0 ? (
+                  <TaskTable rows={page.items} selected={selected} onSelect={setSelected} />
+                ) : (
+                  !page.searched_until && <Nothing text={text} />
+                )}
+                <Pager page={page} wish={wish} />
+              </>
+            )}
+          </Loaded>
+        )}
       </Card>
     </>
   );
@@ -123,13 +128,13 @@ function StatusTabs({ text }: { text: string }) {
 
 /** A search that was broken off after its time: what was not looked at is said, and looked at on demand. */
 function Partial({ page }: { page: Page }) {
-  const until = (page as { searched_until?: string | null }).searched_until;
+  const { searched_until: until, items } = page;
   if (!until) return null;
   return (
     <Note tone="warn">
       <span>
-        Only part of the tasks was looked at: those made after <Moment at={until} />. Narrow the search, or go
-        on with older ones below.
+        Only part of the tasks was looked at: those made after <Moment at={until} />.
+        {items.length === 0 && " None of them matches."} Narrow the search, or go on with older ones below.
       </span>
     </Note>
   );

@@ -29,7 +29,7 @@ describe("a search", () => {
     expect(parse(`id:${id}`).id).toBe(id);
   });
 
-  it.each(["status:borken", "age:10m", "age>ten", "type>3", "colour:red"])(
+  it.each(["status:borken", "age:10m", "age>ten", "age>999999w", "type>3", "colour:red", "type:"])(
     "%s is told to be wrong",
     (text) => {
       expect(parse(text).faults).toHaveLength(1);
@@ -59,5 +59,6 @@ describe("withField", () => {
     expect(withField("status:failed type:echo", "status", ["queued"])).toBe("type:echo status:queued");
     expect(withField("type:echo", "tag", ["a b"])).toBe('type:echo tag:"a b"');
     expect(withField("type:echo status:failed", "status", [])).toBe("type:echo");
+    expect(withField("STATE:failed echo", "status", ["queued"])).toBe("echo status:queued");
   });
 });

@@ -75,8 +75,14 @@ export function parse(text: string): Search {
 }
 
 function takeWord(search: Search, word: string): void {
-  if (ID.test(word)) search.id = word.toLowerCase();
+  const begun = /^([a-z_]+)[:<>]$/i.exec(word)?.[1]?.toLowerCase();
+  if (begun && isField(begun)) search.faults.push(`${word} expected a value`);
+  else if (ID.test(word)) search.id = word.toLowerCase();
   else search.name = search.name ? `${search.name} ${word}` : word;
+}
+
+function isField(name: string): boolean {
+  return name === "id" || Object.hasOwn(SYNONYMS, name) || (FIELDS as readonly string[]).includes(name);
 }
 
 function takeField(search: Search, written: string, operator: string, value: string): void {
@@ -113,10 +119,14 @@ function takeAge(search: Search, operator: string, value: string): void {
   else search.youngerThan = seconds;
 }
 
+/** A hundred years: a moment before the year 1 cannot be told to the API. */
+const AGE_MAX = 100 * 365 * 86_400;
+
 /** Seconds of `90`, `10m`, `1.5h`, `2d`; null: it is none of these. */
 export function readAge(text: string): number | null {
   const found = /^(\d+(?:\.\d+)?)([smhdw]?)$/.exec(text);
-  return found ? Number(found[1]) * (UNITS[found[2] || "s"] ?? 1) : null;
+  const seconds = found ? Number(found[1]) * (UNITS[found[2] || "s"] ?? 1) : null;
+  return seconds !== null && seconds <= AGE_MAX ? seconds : null;
 }
 
 function listed(value: string): string[] {
@@ -151,7 +161,7 @@ export function filters(search: Search, now: number) {
 /** `text` with the values of `field` in place of those it had; none takes the field away. */
 export function withField(text: string, field: string, values: readonly string[]): string {
   const rest = [...text.matchAll(TERM)]
-    .filter(([, name]) => name?.toLowerCase() !== field)
+    .filter(([, written = ""]) => (SYNONYMS[written.toLowerCase()] ?? written.toLowerCase()) !== field)
     .map(([term]) => term);
   const quoted = values.map((value) => (/[\s"]/.test(value) ? JSON.stringify(value) : value));
   return [...rest, ...(quoted.length ? [`${field}:${quoted.join(",")}`] : [])].join(" ");

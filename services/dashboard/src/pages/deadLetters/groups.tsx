@@ -22,6 +22,11 @@ export function groupHref(group: Group): string {
   return `/dead-letters?${query}`;
 }
 
+/** Letters that nobody has sorted yet have no fingerprint: a filter of theirs would be every letter of the type. */
+function canDecide(group: Group): boolean {
+  return group.pending > 0 && group.fingerprint !== null;
+}
+
 /** The pending ones of a group: the others have been decided on. */
 function filterOf(group: Group): Filter {
   return { type: [group.type], fingerprint: group.fingerprint ?? undefined };
@@ -33,7 +38,7 @@ type Deed = { action: Action; group: Group };
 export function Groups() {
   const [isAll, setAll] = useState(false);
   const query = useQuery(letterGroups(isAll ? undefined : "pending"));
-  useRefreshOnMoves(["dead-letters"], 500);
+  useRefreshOnMoves(["dead-letters", "groups"], 500);
   const [deed, setDeed] = useState<Deed | null>(null);
   const aside = (
     <div className="tabs" role="group" aria-label="Which letters">
@@ -76,7 +81,7 @@ function GroupTable({ groups, onDeed }: { groups: Group[]; onDeed(deed: Deed): v
   const [, go] = useLocation();
   const current = groups[Math.min(at, groups.length - 1)];
   const begin = (action: Action) =>
-    current && current.pending > 0 && may("operate") && onDeed({ action, group: current });
+    current && canDecide(current) && may("operate") && onDeed({ action, group: current });
   useShortcuts([
     { keys: "j", label: "Next group", deed: () => setAt(Math.min(groups.length - 1, at + 1)) },
     { keys: "k", label: "Group before", deed: () => setAt(Math.max(0, at - 1)) },
@@ -121,7 +126,7 @@ function GroupTable({ groups, onDeed }: { groups: Group[]; onDeed(deed: Deed): v
               <Ago at={group.last_seen} />
             </td>
             <td>
-              {may("operate") && group.pending > 0 && (
+              {may("operate") && canDecide(group) && (
                 <div className="row nowrap-row">
                   <Button size="small" kind="primary" onClick={() => onDeed({ action: "replay", group })}>
                     Replay…

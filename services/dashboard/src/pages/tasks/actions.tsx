@@ -35,11 +35,18 @@ export function Actions({
     { keys: "c", label: "Cancel what is selected", deed: () => begin("cancel") },
   ]);
   if (!may("operate")) return null;
+  // What is not understood does not narrow: "all that match" would be more than was meant.
+  const isFaulty = wish.search.faults.length > 0;
   return (
     <div className="row" role="group" aria-label="Actions">
       <span className="muted">{selected.size ? `${selected.size} selected` : "All that match:"}</span>
       {(["retry", "cancel"] as const).map((deed) => (
-        <Button key={deed} size="small" onClick={() => (selected.size ? setAsked(deed) : setBulk(deed))}>
+        <Button
+          key={deed}
+          size="small"
+          disabled={!selected.size && isFaulty}
+          onClick={() => (selected.size ? setAsked(deed) : setBulk(deed))}
+        >
           {deed === "retry" ? "Retry" : "Cancel"}
           {selected.size ? "" : "…"}
         </Button>

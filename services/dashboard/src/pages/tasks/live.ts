@@ -33,6 +33,7 @@ export function usePage({ search, text, at, cursor }: Wish) {
       body(
         api.GET("/api/v1/tasks", { params: { query: { ...filters(search, at), limit: PAGE_ROWS, cursor } } }),
       ),
+    enabled: search.faults.length === 0,
     staleTime: Number.POSITIVE_INFINITY,
     refetchOnWindowFocus: false,
   });
