@@ -131,3 +131,13 @@ def test_screens_that_were_not_opened_yet_open_while_the_api_is_away(system: Sys
     expect(page.get_by_role("heading", level=1)).to_have_text("Queues")
     expect(page.get_by_role("alert")).to_have_count(0, timeout=30_000)
     expect(page.get_by_role("row", name=re.compile("^default "))).to_be_visible()
+
+
+def test_a_task_that_others_retry_goes_on_where_it_is_open(system: System, visit: Visit) -> None:
+    task = system.submit("echo", delay_seconds=600)
+    system.post(f"/tasks/{task['id']}/cancel")
+    page = visit.go(f"/tasks/{task['id']}")
+    expect(page.locator(HEADLINE)).to_have_text("cancelled")
+    system.post(f"/tasks/{task['id']}/retry", expect=202)
+    expect(page.locator(HEADLINE)).to_have_text("completed")
+    expect(page.locator(".timeline li").last).to_contain_text("completed")

@@ -13,8 +13,11 @@ export interface Freshness {
 
 let current: Freshness = { away: false, since: Date.now() };
 let lastHeard = Date.now();
+let returning: ReturnType<typeof setTimeout> | undefined;
 const listeners = new Set<() => void>();
 const UNREACHED = new Set([502, 503, 504]);
+/** So long nothing may fail before the API counts as back: where half of the calls fail, it is not. */
+const CALM_MS = 1_000;
 
 /** The API answered with `status`; a proxy in front of a dead one answers too. */
 export function heard(status = 200): void {
@@ -23,11 +26,17 @@ export function heard(status = 200): void {
     return;
   }
   lastHeard = Date.now();
-  if (current.away) become({ away: false, since: lastHeard });
+  if (!current.away || returning !== undefined) return;
+  returning = setTimeout(() => {
+    returning = undefined;
+    become({ away: false, since: lastHeard });
+  }, CALM_MS);
 }
 
-/** The API could not be reached. */
+/** The API could not be reached, or cannot serve. */
 export function lost(): void {
+  clearTimeout(returning);
+  returning = undefined;
   if (!current.away) become({ away: true, since: lastHeard });
 }
 

@@ -6,6 +6,7 @@ import { Problem } from "../api/problem";
 import { executions, task as taskQuery } from "../api/queries";
 import { member } from "../api/raw";
 import { useTaskStream } from "../live/taskStream";
+import { useFeed } from "../live/useFeed";
 import { LIVE_STATUSES } from "../search/grammar";
 import { between, duration } from "../ui/format";
 import { Bar, Card, Copy, Empty, Facts, PageHead, Status, Tag } from "../ui/parts";
@@ -32,10 +33,15 @@ export default function TaskPage({ id }: { id: string }) {
   // A task that had ended is followed anew in its next life.
   const events = useTaskStream(id, read?.life ?? 1);
   const moves = events.filter(({ event }) => event === "task").length;
-  const heard = events.at(-1)?.seq ?? 0;
   useEffect(() => {
     if (moves) void client.invalidateQueries({ queryKey: ["task", id] });
   }, [client, id, moves]);
+  // Its stream ends with it; that somebody gave it another life the feed tells.
+  useFeed(({ events: news }) => {
+    if (news.some(({ task_id, version }) => task_id === id && version > (read?.version ?? 0))) {
+      void client.invalidateQueries({ queryKey: ["task", id] });
+    }
+  });
   if (query.error instanceof Problem && query.error.status === 404) {
     return (
       <Empty title="There is no such task">
@@ -46,7 +52,7 @@ export default function TaskPage({ id }: { id: string }) {
   }
   return (
     <Loaded query={query}>
-      {(text) => (read ? <Shown task={read} text={text} events={events} heard={heard} /> : null)}
+      {(text) => (read ? <Shown task={read} text={text} events={events} /> : null)}
     </Loaded>
   );
 }
@@ -55,7 +61,6 @@ interface ShownProps {
   task: Task;
   text: string;
   events: ReturnType<typeof useTaskStream>;
-  heard: number;
 }
 
 function Shown({ task, text, events }: ShownProps) {

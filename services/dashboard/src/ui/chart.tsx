@@ -10,8 +10,6 @@ export interface Line {
   /** A colour of the theme: `--good`. */
   colour: string;
   values: (number | null)[];
-  /** Filled down to the axis. */
-  isArea?: boolean;
 }
 
 interface Props {
@@ -117,7 +115,6 @@ function options(target: HTMLElement, { lines, tell, least, height }: Shape): uP
         stroke: colour(line.colour),
         width: 1.8,
         points: { show: isSparse, size: 4 },
-        ...(line.isArea ? { fill: `color-mix(in srgb, ${colour(line.colour)} 16%, transparent)` } : {}),
       })),
     ],
   };

@@ -35,6 +35,7 @@ export function usePage({ search, text, at, cursor }: Wish) {
       ),
     enabled: search.faults.length === 0,
     staleTime: Number.POSITIVE_INFINITY,
+    gcTime: 0, // nobody keeps a page true that is not shown
     refetchOnWindowFocus: false,
   });
   useLiveRows(key, query.data);
