@@ -102,7 +102,7 @@ def build(out: Path, node: Path = NODE) -> bool:
 
 
 def check(node: Path = NODE) -> None:
-    """What `tsc`, `biome` and `vitest` say of the sources."""
+    """What `tsc`, `eslint`, `prettier` and `vitest` say of the sources."""
     npm = prepared(node, openapi())
     npm("the check of its types and its style", "run", "--silent", "check")
     npm("its own tests", "run", "--silent", "test")

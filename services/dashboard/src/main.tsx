@@ -5,9 +5,6 @@ import { App } from "./app";
 import { load, nameAt } from "./screens";
 import { applyTheme } from "./theme";
 import "./styles/index.css";
-import { applyTheme } from "./theme";
-
-applyTheme();
 
 applyTheme();
 const first = nameAt(window.location.pathname);

@@ -69,6 +69,21 @@ def test_selected_tasks_are_cancelled(system: System, visit: Visit) -> None:
     assert [system.get(f"/tasks/{one}")["status"] for one in ids] == ["cancelled", "cancelled", "scheduled"]
 
 
+def test_nothing_is_done_by_a_search_that_is_not_understood(system: System, visit: Visit) -> None:
+    """What it does not understand does not narrow: it would be done to every task."""
+    task = system.submit("echo", tags=["kept"], delay_seconds=600)
+    page = visit.go("/tasks?q=tag:kept staus:failed")
+    expect(page.get_by_text("This search is not understood")).to_be_visible()
+    for verb in ("Retry…", "Cancel…"):
+        expect(button(page, verb)).to_be_disabled()
+    page.get_by_label("Search tasks").fill("tag:kept")
+    page.keyboard.press("Enter")
+    expect(button(page, "Cancel…")).to_be_enabled()
+    page.get_by_role("checkbox", name=f"Select task {task['id']}").check()
+    page.get_by_role("link", name="failed", exact=False).first.click()
+    expect(button(page, "Cancel…")).to_be_visible()  # of what is no more to be seen nothing is selected
+
+
 @pytest.mark.parametrize(
     ("verb", "status", "ends"), [("Cancel", "scheduled", "cancelled"), ("Retry", "failed", "failed")]
 )
