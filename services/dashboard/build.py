@@ -44,7 +44,13 @@ _PATIENCE = (
     "--fetch-retry-mintimeout=1000",
     "--fetch-retry-maxtimeout=5000",
 )
-
+_PIP = (
+    "-qq",
+    "--no-input",
+    "--disable-pip-version-check",
+    "--root-user-action=ignore",
+    "--only-binary=:all:",
+)
 
 CANNOT = 3
 """The exit code where what it is made with cannot be had; 1 is for what is wrong with the dashboard."""
@@ -73,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     said = parser.parse_args(arguments)
     try:
         if said.check:
-            check(said.node)
-        elif build(said.out, said.node):
+            check(said.node.resolve())
+        elif build(said.out.resolve(), said.node.resolve()):
             print(f"dashboard: built into {said.out}")
     except Missing as error:
         print(f"dashboard: {error}", file=sys.stderr)
@@ -147,18 +153,13 @@ class Npm:
 
     def __call__(self, what: str, *arguments: str) -> None:
         """Run it; `what` it is for, if it fails."""
-        ran = subprocess.run(
-            ["npm", *arguments], cwd=HERE, env=self._environment, capture_output=True, text=True, check=False
-        )
+        ran = _run("npm", *arguments, environment=self._environment)
         if ran.returncode != 0:
             raise Wrong(f"{what} failed:\n{ran.stdout}{ran.stderr}".strip())
 
     def install(self) -> None:
         """The packages of the lock file."""
-        arguments = ["npm", "ci", "--loglevel=error", *_PATIENCE]
-        ran = subprocess.run(
-            arguments, cwd=HERE, env=self._environment, capture_output=True, text=True, check=False
-        )
+        ran = _run("npm", "ci", "--loglevel=error", *_PATIENCE, environment=self._environment)
         if ran.returncode != 0:
             raise Missing(f"its packages cannot be had from the npm registry: {_reason(ran.stderr)}")
 
@@ -190,31 +191,26 @@ def node_bin(place: Path) -> Path:
 
 
 def _version(node: str) -> tuple[int, ...]:
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    said = _run(node, "--version").stdout
     return tuple(int(part) for part in re.findall(r"\d+", said)[:2])
 
 
-def _install(place: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-input", "--disable-pip-version-check"]
-    base = getattr(sys, "_base_executable", sys.executable)
-    ran = subprocess.run(
-        [base, "-m", "venv", "--without-pip", "--clear", str(place)], capture_output=True, check=False
+def _run(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # nosec B603  # a list, no shell; the words are ours
+        words, cwd=HERE, env=environment, capture_output=True, text=True, errors="replace", check=False
     )
+
+
+def _install(place: Path) -> None:
+    base = getattr(sys, "_base_executable", sys.executable)
+    ran = _run(base, "-m", "venv", "--without-pip", "--clear", str(place))
     if ran.returncode == 0:
-        pip = [
-            base,
-            "-m",
-            "pip",
-            f"--python={place / 'bin' / 'python'}",
-            *pip[3:],
-            "--root-user-action=ignore",
-        ]
-        pip += ["--only-binary", ":all:", "--require-hashes", "-r", str(REQUIREMENTS)]
-        ran = subprocess.run(pip, capture_output=True, check=False)
+        pip = (base, "-m", "pip", f"--python={place / 'bin' / 'python'}", "install", *_PIP)
+        ran = _run(*pip, "--require-hashes", "-r", str(REQUIREMENTS))
     if ran.returncode != 0:
         shutil.rmtree(place, ignore_errors=True)
         least = ".".join(map(str, NODE_LEAST))
-        reason = _reason(ran.stderr.decode(errors="replace"))
+        reason = _reason(ran.stderr or ran.stdout)  # venv tells it on stdout
         raise Missing(
             f"it needs Node {least} or newer, with npm; this machine has none, nor could it be had from PyPI: {reason}"
         )
