@@ -28,7 +28,6 @@ STAMP = "built-from"
 NODE_LEAST = (22, 18)
 _SOURCES = (
     "src",
-    "public",
     "index.html",
     "package.json",
     "package-lock.json",

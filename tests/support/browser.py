@@ -38,6 +38,7 @@ HEADLINE, FIRST_ROW = ".page-head .status", "table.tasks tbody tr .status"
 _EXPECTED = (
     "the server responded with a status of 4",
     "ERR_CONNECTION_REFUSED",
+    "ERR_CONNECTION_RESET",
     "ERR_EMPTY_RESPONSE",
     "ERR_INCOMPLETE",
 )

@@ -36,6 +36,26 @@ def test_a_task_is_submitted_by_the_form_of_its_schema(system: System, visit: Vi
     assert task["payload"] == {"operation": "product", "numbers": [6, 7]}
 
 
+def test_another_type_begins_with_its_own_payload(visit: Visit) -> None:
+    """What the form of the first one put there is none of the next one's; what somebody wrote stays."""
+    page = visit.go("/submit")
+    page.get_by_label("Type").fill("compute")
+    page.get_by_label("numbers").wait_for()
+    page.get_by_label("Type").fill("nobody_runs_this")
+    payload = page.get_by_label("Payload")
+    expect(payload).to_have_value("{}")
+    payload.fill('{"mine": 1}')
+    page.get_by_label("Type").fill("echo")
+    expect(page.get_by_label("Payload")).to_have_value('{"mine": 1}')
+
+
+def test_what_its_caller_wrote_on_a_task_is_not_taken_for_a_fact(system: System, visit: Visit) -> None:
+    task = system.submit("echo", metadata={"Queue": "not this one"}, delay_seconds=600)
+    page = visit.go(f"/tasks/{task['id']}")
+    expect(page.get_by_role("region", name="Facts")).to_contain_text("default")
+    expect(page.get_by_role("region", name="Metadata")).to_contain_text("not this one")
+
+
 def test_a_task_is_cancelled_retried_and_resubmitted_as_it_was(system: System, visit: Visit) -> None:
     body = f'{{"type":"echo","tags":["exact"],"delay_seconds":600,"payload":{EXACT}}}'
     answer = system.http.post("/api/v1/tasks", content=body, headers={"content-type": "application/json"})

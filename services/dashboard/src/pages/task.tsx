@@ -32,7 +32,6 @@ export default function TaskPage({ id }: { id: string }) {
   // A task that had ended is followed anew in its next life.
   const events = useTaskStream(id, read?.life ?? 1);
   const moves = events.filter(({ event }) => event === "task").length;
-  const heard = events.at(-1)?.seq ?? 0;
   useEffect(() => {
     if (moves) void client.invalidateQueries({ queryKey: ["task", id] });
   }, [client, id, moves]);
@@ -46,7 +45,7 @@ export default function TaskPage({ id }: { id: string }) {
   }
   return (
     <Loaded query={query}>
-      {(text) => (read ? <Shown task={read} text={text} events={events} heard={heard} /> : null)}
+      {(text) => (read ? <Shown task={read} text={text} events={events} /> : null)}
     </Loaded>
   );
 }
@@ -55,7 +54,6 @@ interface ShownProps {
   task: Task;
   text: string;
   events: ReturnType<typeof useTaskStream>;
-  heard: number;
 }
 
 function Shown({ task, text, events }: ShownProps) {
@@ -87,6 +85,7 @@ function Shown({ task, text, events }: ShownProps) {
           <Card title="Facts">
             <TaskFacts task={task} />
           </Card>
+          <Metadata of={task.metadata} />
           <Json title="Payload" text={payload} />
           {task.status === "completed" && <Json title="Result" text={result} />}
         </div>
@@ -153,7 +152,6 @@ function Progress({ task, events }: Pick<ShownProps, "task" | "events">) {
 function TaskFacts({ task }: { task: Task }) {
   const waited = between(task.queued_at, task.started_at);
   const ran = between(task.started_at, task.finished_at);
-  const metadata = Object.entries(task.metadata).map(([name, value]) => [name, JSON.stringify(value)]);
   return (
     <Facts
       of={{
@@ -178,8 +176,18 @@ function TaskFacts({ task }: { task: Task }) {
         Tags: task.tags.length ? task.tags.map((tag) => <Tag key={tag} name={tag} />) : null,
         ...(task.target ? { "Pushed to": `${task.target.method} ${task.target.url}` } : {}),
         ...(task.callback ? { Callback: task.callback.url } : {}),
-        ...Object.fromEntries(metadata),
       }}
     />
+  );
+}
+
+/** What its caller wrote on it, apart from what we know of it: he may have named it alike. */
+function Metadata({ of }: { of: Task["metadata"] }) {
+  const told = Object.entries(of).map(([name, value]) => [name, JSON.stringify(value)]);
+  if (told.length === 0) return null;
+  return (
+    <Card title="Metadata">
+      <Facts of={Object.fromEntries(told)} />
+    </Card>
   );
 }
