@@ -43,13 +43,7 @@ _PATIENCE = (
     "--fetch-retry-mintimeout=1000",
     "--fetch-retry-maxtimeout=5000",
 )
-_PIP = (
-    "-qq",
-    "--no-input",
-    "--disable-pip-version-check",
-    "--root-user-action=ignore",
-    "--only-binary=:all:",
-)
+
 
 CANNOT = 3
 """The exit code where what it is made with cannot be had; 1 is for what is wrong with the dashboard."""
@@ -194,25 +188,27 @@ def _version(node: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", said)[:2])
 
 
-def _run(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # nosec B603  # a list, no shell; the words are ours
-        words, cwd=HERE, env=environment, capture_output=True, text=True, errors="replace", check=False
-    )
-
-
 def _install(place: Path) -> None:
-    base = getattr(sys, "_base_executable", sys.executable)
+    """With the Python below this one's environment: the environment need not have pip."""
+    base: str = getattr(sys, "_base_executable", sys.executable)
     ran = _run(base, "-m", "venv", "--without-pip", "--clear", str(place))
     if ran.returncode == 0:
-        pip = (base, "-m", "pip", f"--python={place / 'bin' / 'python'}", "install", *_PIP)
-        ran = _run(*pip, "--require-hashes", "-r", str(REQUIREMENTS))
+        pip = (base, "-m", "pip", f"--python={place / 'bin' / 'python'}", "install", "-qq", "--no-input")
+        quiet = ("--disable-pip-version-check", "--root-user-action=ignore")
+        ran = _run(*pip, *quiet, "--only-binary", ":all:", "--require-hashes", "-r", str(REQUIREMENTS))
     if ran.returncode != 0:
         shutil.rmtree(place, ignore_errors=True)
         least = ".".join(map(str, NODE_LEAST))
-        reason = _reason(ran.stderr or ran.stdout)  # venv tells it on stdout
-        raise Missing(
-            f"it needs Node {least} or newer, with npm; this machine has none, nor could it be had from PyPI: {reason}"
+        needs = (
+            f"it needs Node {least} or newer, with npm; this machine has none, nor could it be had from PyPI"
         )
+        raise Missing(f"{needs}: {_reason(ran.stderr or ran.stdout)}")  # venv tells it on stdout
+
+
+def _run(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # nosec B603  # a list, no shell; the words are ours
+        words, cwd=HERE, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def _reason(text: str) -> str:

@@ -25,8 +25,8 @@ class DashboardHook(BuildHookInterface[Any]):
         """Before the files of the wheel are collected."""
         if version == "editable" or os.environ.get(WITHOUT) == "1":
             return
-        ran = subprocess.run([sys.executable, str(BUILD)], check=False)  # nosec B603  # a list; the words are ours
-        if ran.returncode == 0:
+        done = subprocess.run([sys.executable, str(BUILD)], check=False)  # nosec B603  # a list, no shell; ours
+        if done.returncode == 0:
             return
         built = Path(self.root) / "services" / "api" / "taskflow_api" / "dashboard" / "index.html"
         if not built.is_file():
