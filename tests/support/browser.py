@@ -105,7 +105,7 @@ class Visit:
 
     def check(self) -> None:
         """Nothing was complained of (of a broken policy neither), and nothing asked of anybody else."""
-        assert self.complaints == []
+        assert not self.complaints, self.complaints
         ours = urlsplit(self.url).netloc
         assert [
             url for url in self.requests if urlsplit(url).netloc != ours and not url.startswith("data:")
