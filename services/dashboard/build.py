@@ -28,7 +28,6 @@ STAMP = "built-from"
 NODE_LEAST = (22, 18)
 _SOURCES = (
     "src",
-    "public",
     "index.html",
     "package.json",
     "package-lock.json",
@@ -73,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     said = parser.parse_args(arguments)
     try:
         if said.check:
-            check(said.node)
-        elif build(said.out, said.node):
+            check(said.node.resolve())
+        elif build(said.out.resolve(), said.node.resolve()):
             print(f"dashboard: built into {said.out}")
     except Missing as error:
         print(f"dashboard: {error}", file=sys.stderr)
@@ -102,7 +101,7 @@ def build(out: Path, node: Path = NODE) -> bool:
 
 
 def check(node: Path = NODE) -> None:
-    """What `tsc`, `biome` and `vitest` say of the sources."""
+    """What `tsc`, `eslint`, `prettier` and `vitest` say of the sources."""
     npm = prepared(node, openapi())
     npm("the check of its types and its style", "run", "--silent", "check")
     npm("its own tests", "run", "--silent", "test")
@@ -203,7 +202,7 @@ def _install(place: Path) -> None:
         needs = (
             f"it needs Node {least} or newer, with npm; this machine has none, nor could it be had from PyPI"
         )
-        raise Missing(f"{needs}: {_reason(ran.stderr)}")
+        raise Missing(f"{needs}: {_reason(ran.stderr or ran.stdout)}")  # venv tells it on stdout
 
 
 def _run(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -37,12 +37,20 @@ class Shared(Generic[T]):
         self._age_seconds = age_seconds
         self._reading = asyncio.Lock()
         self._known: tuple[float, T] | None = None
+        self._failed: tuple[float, Unavailable] | None = None
 
     async def get(self) -> T:
-        """What was read last, or a new reading; one goes on at a time."""
+        """What was read last, or a new reading; one goes on at a time. Whoever waited for one that failed shares that."""
+        asked_at = time.monotonic()
         async with self._reading:
+            if self._failed is not None and self._failed[0] >= asked_at:
+                raise self._failed[1]
             if self._known is None or time.monotonic() - self._known[0] > self._age_seconds:
-                told = await self._read()
+                try:
+                    told = await self._read()
+                except Unavailable as error:
+                    self._failed = (time.monotonic(), error)
+                    raise
                 self._known = (time.monotonic(), told)
             return self._known[1]
 
@@ -119,10 +127,11 @@ class Checkup:
         return NatsFacts(connected=True, version=told.version, streams=told.streams, consumers=told.consumers)
 
     async def _queues(self) -> list[str]:
+        """The queues whose consumers are told; none while PostgreSQL does not say, which leaves time to ask NATS."""
         try:
-            async with self._database.connection() as conn:
+            async with asyncio.timeout(PATIENCE_SECONDS / 2), self._database.connection() as conn:
                 return sorted(await census.read_paused(conn))[:QUEUES_MAX]
-        except Unavailable:
+        except (Unavailable, TimeoutError):
             return []
 
 

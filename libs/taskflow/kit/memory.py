@@ -20,12 +20,16 @@ def resident_bytes(proc: Path = _PROC) -> int | None:
         place = proc / str(pids.pop())
         try:
             pages += int((place / "statm").read_text().split()[_RESIDENT])
-            pids += _children(place)
+            threads = list((place / "task").iterdir())
         except (OSError, ValueError, IndexError):  # a child may have just ended
             continue
+        pids += [pid for thread in threads for pid in _children(thread)]
     return pages * os.sysconf("SC_PAGE_SIZE") or None
 
 
-def _children(place: Path) -> list[int]:
-    threads = (place / "task").iterdir()
-    return [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
+def _children(thread: Path) -> list[int]:
+    """The processes that a thread has begun; one that has just ended hides none of the others'."""
+    try:
+        return [int(pid) for pid in (thread / "children").read_text().split()]
+    except (OSError, ValueError):
+        return []

@@ -82,11 +82,13 @@ async def _walk(
         begun = time.monotonic()
         if until is not None and begun >= ends_at:
             return Found(found, until)
-        low = await _window(conn, first, end, rows, owner)
-        bounds = (*arguments[:_FIRST], low or first, end, *arguments[_END + 1 : -3])
+        # The first window is short, and is read to its end: every page gets on.
+        patience = None if until is None else ends_at - begun
         try:
-            # The first window is short, and is read to its end: every page gets on.
-            patience = None if until is None else ends_at - begun
+            low = await _window(conn, first, end, rows, owner, patience)
+            bounds = (*arguments[:_FIRST], low or first, end, *arguments[_END + 1 : -3])
+            if patience is not None:
+                patience = max(0.001, ends_at - time.monotonic())
             found += await tasks.read_list(
                 conn, statement, (*bounds, limit - len(found), *arguments[-2:]), patience
             )
@@ -98,12 +100,14 @@ async def _walk(
         end = until = low
 
 
-async def _window(conn: Conn, first: str, end: str, rows: int, owner: str | None) -> str | None:
-    """The id `rows` before `end`; None: there are not so many."""
+async def _window(
+    conn: Conn, first: str, end: str, rows: int, owner: str | None, seconds: float | None
+) -> str | None:
+    """The id `rows` before `end`; None: there are not so many. TimeoutError as `tasks.read_list`."""
     if owner is None:
-        low = await conn.fetchval(FIND_WINDOW, first, end, rows)
+        low = await conn.fetchval(FIND_WINDOW, first, end, rows, timeout=seconds)
     else:
-        low = await conn.fetchval(FIND_OWN_WINDOW, first, end, rows, owner)
+        low = await conn.fetchval(FIND_OWN_WINDOW, first, end, rows, owner, timeout=seconds)
     return None if low is None else str(low)
 
 

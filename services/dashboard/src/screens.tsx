@@ -3,7 +3,7 @@
  * then holds back what it shows by 0.3 s. So the first one is loaded before anything is shown, and the others soon after.
  */
 
-import { type ComponentType, lazy } from "react";
+import { type ComponentType, lazy, useState } from "react";
 
 type Shown = ComponentType<{ id: string }>;
 
@@ -67,6 +67,7 @@ export function loadAll(): () => void {
 }
 
 export function Screen({ name, id }: { name: Name; id: string }) {
-  const Part = (loaded.get(name) ?? awaited.get(name)) as Shown;
+  // Chosen once: the same part in its other form would be another screen to React, and forget what is written in it.
+  const [Part] = useState(() => (loaded.get(name) ?? awaited.get(name)) as Shown);
   return <Part id={id} />;
 }

@@ -36,6 +36,26 @@ def test_a_task_is_submitted_by_the_form_of_its_schema(system: System, visit: Vi
     assert task["payload"] == {"operation": "product", "numbers": [6, 7]}
 
 
+def test_another_type_begins_with_its_own_payload(visit: Visit) -> None:
+    """What the form of the first one put there is none of the next one's; what somebody wrote stays."""
+    page = visit.go("/submit")
+    page.get_by_label("Type").fill("compute")
+    page.get_by_label("numbers").wait_for()
+    page.get_by_label("Type").fill("nobody_runs_this")
+    payload = page.get_by_label("Payload")
+    expect(payload).to_have_value("{}")
+    payload.fill('{"mine": 1}')
+    page.get_by_label("Type").fill("echo")
+    expect(page.get_by_label("Payload")).to_have_value('{"mine": 1}')
+
+
+def test_what_its_caller_wrote_on_a_task_is_not_taken_for_a_fact(system: System, visit: Visit) -> None:
+    task = system.submit("echo", metadata={"Queue": "not this one"}, delay_seconds=600)
+    page = visit.go(f"/tasks/{task['id']}")
+    expect(page.get_by_role("region", name="Facts")).to_contain_text("default")
+    expect(page.get_by_role("region", name="Metadata")).to_contain_text("not this one")
+
+
 def test_a_task_is_cancelled_retried_and_resubmitted_as_it_was(system: System, visit: Visit) -> None:
     body = f'{{"type":"echo","tags":["exact"],"delay_seconds":600,"payload":{EXACT}}}'
     answer = system.http.post("/api/v1/tasks", content=body, headers={"content-type": "application/json"})
@@ -67,6 +87,21 @@ def test_selected_tasks_are_cancelled(system: System, visit: Visit) -> None:
     expect(page.get_by_text("2 tasks cancelled")).to_be_visible()
     expect(page.locator("tbody tr", has_text="cancelled")).to_have_count(2)
     assert [system.get(f"/tasks/{one}")["status"] for one in ids] == ["cancelled", "cancelled", "scheduled"]
+
+
+def test_nothing_is_done_by_a_search_that_is_not_understood(system: System, visit: Visit) -> None:
+    """What it does not understand does not narrow: it would be done to every task."""
+    task = system.submit("echo", tags=["kept"], delay_seconds=600)
+    page = visit.go("/tasks?q=tag:kept staus:failed")
+    expect(page.get_by_text("This search is not understood")).to_be_visible()
+    for verb in ("Retry…", "Cancel…"):
+        expect(button(page, verb)).to_be_disabled()
+    page.get_by_label("Search tasks").fill("tag:kept")
+    page.keyboard.press("Enter")
+    expect(button(page, "Cancel…")).to_be_enabled()
+    page.get_by_role("checkbox", name=f"Select task {task['id']}").check()
+    page.get_by_role("link", name="failed", exact=False).first.click()
+    expect(button(page, "Cancel…")).to_be_visible()  # of what is no more to be seen nothing is selected
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,22 @@ def test_an_access_token_that_is_over_is_turned_once_for_all_tabs(visit: Visit) 
     assert refreshes(visit) == before + 1
 
 
+def test_what_is_half_written_outlasts_a_turned_token(visit: Visit) -> None:
+    page = visit.go("/")
+    sign_in(page, "admin", accounts.ADMIN_PASSWORD)
+    screens(page)
+    page.get_by_role("link", name="Submit", exact=True).click()
+    page.get_by_label("Type").fill("echo")
+    page.get_by_label("Tags").fill("half-written")
+    over = json.dumps({**page.evaluate(STORED), "token": "over"})
+    page.evaluate(f"localStorage.setItem('taskflow.session', {json.dumps(over)})")
+    visit.until(lambda: page.evaluate(STORED)["token"] != "over", "something was asked with the new token")
+    expect(page.get_by_label("Tags")).to_have_value("half-written")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    expect(page.locator(".page-head .status")).to_have_text("queued")
+    expect(page.get_by_role("link", name="half-written")).to_be_visible()
+
+
 def refreshes(visit: Visit) -> int:
     return len([url for url in visit.requests if url.endswith("/auth/token/refresh")])
 

@@ -36,6 +36,18 @@ def test_children_count_as_long_as_they_live() -> None:
     assert after - before < 32 * MIB
 
 
+def test_a_thread_that_ends_meanwhile_hides_no_child(tmp_path: Path) -> None:
+    """Its folder is still listed, and empty."""
+    for pid, children in ((os.getpid(), {"1": "7 8", "2": None, "3": "9"}), (7, {}), (8, {}), (9, {})):
+        for thread, told in children.items():
+            (tmp_path / str(pid) / "task" / thread).mkdir(parents=True)
+            if told is not None:
+                (tmp_path / str(pid) / "task" / thread / "children").write_text(told)
+        (tmp_path / str(pid)).mkdir(exist_ok=True)
+        (tmp_path / str(pid) / "statm").write_text("100 10 1 1 0 1 0")
+    assert resident_bytes(tmp_path) == 40 * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_where_it_is_not_told_it_is_not_known(tmp_path: Path) -> None:
     assert resident_bytes(tmp_path) is None
     (tmp_path / str(os.getpid())).mkdir()

@@ -1,7 +1,7 @@
 /** Calls of the API: typed by its OpenAPI document, with this browser's credentials. What is refused throws `Problem`. */
 
 import createClient, { type Middleware } from "openapi-fetch";
-import { heard } from "../live/freshness";
+import { heard, lost } from "../live/freshness";
 import { problemOf } from "./problem";
 import type { components, paths } from "./schema";
 import { credentials, keepSession, renew, session } from "./session";
@@ -13,17 +13,23 @@ export async function call(input: RequestInfo | URL, init?: RequestInit): Promis
   const request = new Request(input, init);
   const again = request.clone();
   const sent = session()?.token;
-  const answer = await fetch(authorized(request));
-  heard(answer.status);
+  const answer = await reached(request);
   if (answer.status !== 401 || !sent) return answer;
-  if (await renew(sent)) return fetch(authorized(again));
+  if (await renew(sent)) return reached(again);
   if (!session()?.refreshToken) keepSession(null); // the key was revoked, or the session has ended
   return answer;
 }
 
-function authorized(request: Request): Request {
+async function reached(request: Request): Promise<Response> {
   for (const [name, value] of Object.entries(credentials())) request.headers.set(name, value);
-  return request;
+  try {
+    const answer = await fetch(request);
+    heard(answer.status);
+    return answer;
+  } catch (error) {
+    if (error instanceof TypeError) lost(); // else it was called off
+    throw error;
+  }
 }
 
 const refusals: Middleware = {

@@ -6,6 +6,7 @@ import { keepSession, session } from "../api/session";
 import { type Scope, useMay } from "../api/who";
 import { useShortcuts } from "../keys";
 import { useFreshness } from "../live/freshness";
+import mark from "../mark.svg";
 import { useFeedOpen, useRefreshOnMoves } from "../live/useFeed";
 import { nextTheme, useTheme } from "../theme";
 import { count, duration } from "../ui/format";
@@ -65,7 +66,7 @@ export function Frame({ children }: { children: ReactNode }) {
       </a>
       <header className="side">
         <Link className="brand" href="/">
-          <img src="/assets/mark.svg" alt="" />
+          <img src={mark} alt="" />
           TaskFlow
         </Link>
         <Navigation places={places} location={location} />

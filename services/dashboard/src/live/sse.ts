@@ -72,6 +72,7 @@ async function once(wish: Follow, place: { id: string; failures: number }): Prom
     }
   } finally {
     clearTimeout(alarm);
+    watch.abort(); // whatever ended it, its connection is given back
   }
 }
 
@@ -83,10 +84,12 @@ function isFinal(error: Error & { status?: number }): boolean {
 
 function rest(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
+    const end = () => {
       clearTimeout(timer);
+      signal.removeEventListener("abort", end);
       resolve();
-    });
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
   });
 }

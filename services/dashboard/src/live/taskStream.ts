@@ -1,20 +1,10 @@
 /** The history of one task, live: every event has a number, so none is missed and none comes twice. */
 
 import { useEffect, useState, useSyncExternalStore } from "react";
-import type { Schemas } from "../api/client";
+import { forget, type HistoryEvent } from "./history";
 import { follow } from "./sse";
 
-/** A task that reports progress a thousand times does not make the page longer for ever. */
-const EVENTS_MAX = 5_000;
 const GATHER_MS = 50;
-
-export interface HistoryEvent {
-  seq: number;
-  at: string;
-  event: Schemas["TaskEvent"]["event"];
-  status: string | null;
-  data: Record<string, unknown>;
-}
 
 /** The events of a task so far. `round`: raise it to follow a task again that had ended. */
 export function useTaskStream(id: string, round: number): HistoryEvent[] {
@@ -28,11 +18,12 @@ export function useTaskStream(id: string, round: number): HistoryEvent[] {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const show = () => {
       timer = undefined;
-      setEvents([...known.values()].slice(-EVENTS_MAX));
+      forget(known);
+      setEvents([...known.values()]);
     };
     follow({
       url: `/api/v1/tasks/${id}/events?last_event_id=0`,
-      after: known.size ? String(Math.max(...known.keys())) : "",
+      after: String([...known.keys()].at(-1) ?? ""),
       signal: ending.signal,
       onEvent({ data }) {
         const event = JSON.parse(data) as HistoryEvent;

@@ -92,6 +92,7 @@ function Shown({ task, text, events }: ShownProps) {
           <Card title="Facts">
             <TaskFacts task={task} />
           </Card>
+          <Metadata of={task.metadata} />
           <Json title="Payload" text={payload} />
           {task.status === "completed" && <Json title="Result" text={result} />}
         </div>
@@ -158,7 +159,6 @@ function Progress({ task, events }: Pick<ShownProps, "task" | "events">) {
 function TaskFacts({ task }: { task: Task }) {
   const waited = between(task.queued_at, task.started_at);
   const ran = between(task.started_at, task.finished_at);
-  const metadata = Object.entries(task.metadata).map(([name, value]) => [name, JSON.stringify(value)]);
   return (
     <Facts
       of={{
@@ -183,8 +183,18 @@ function TaskFacts({ task }: { task: Task }) {
         Tags: task.tags.length ? task.tags.map((tag) => <Tag key={tag} name={tag} />) : null,
         ...(task.target ? { "Pushed to": `${task.target.method} ${task.target.url}` } : {}),
         ...(task.callback ? { Callback: task.callback.url } : {}),
-        ...Object.fromEntries(metadata),
       }}
     />
+  );
+}
+
+/** What its caller wrote on it, apart from what we know of it: he may have named it alike. */
+function Metadata({ of }: { of: Task["metadata"] }) {
+  const told = Object.entries(of).map(([name, value]) => [name, JSON.stringify(value)]);
+  if (told.length === 0) return null;
+  return (
+    <Card title="Metadata">
+      <Facts of={Object.fromEntries(told)} />
+    </Card>
   );
 }

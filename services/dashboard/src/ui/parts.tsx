@@ -110,15 +110,21 @@ export function Empty({ title, children }: { title: string; children?: ReactNode
 }
 
 export function Copy({ text, what }: { text: string; what: string }) {
-  const [isCopied, setCopied] = useState(false);
+  const [became, setBecame] = useState<"copied" | "refused" | null>(null);
   const copy = async () => {
-    await navigator.clipboard?.writeText(text);
-    setCopied(true);
-    setTimeout(() => setCopied(false), 1_500);
+    try {
+      await navigator.clipboard.writeText(text); // over plain http from another machine there is none
+      setBecame("copied");
+    } catch {
+      setBecame("refused");
+    }
+    setTimeout(() => setBecame(null), 1_500);
   };
+  const said = { copied: "copied", refused: `this browser does not copy here: select ${what} by hand` };
+  const label = became ? said[became] : `copy ${what}`;
   return (
-    <button type="button" className="copy" onClick={copy} aria-label={isCopied ? "copied" : `copy ${what}`}>
-      <Icon name={isCopied ? "completed" : "copy"} />
+    <button type="button" className="copy" onClick={copy} aria-label={label} title={label}>
+      <Icon name={became === "copied" ? "completed" : became === "refused" ? "warn" : "copy"} />
     </button>
   );
 }

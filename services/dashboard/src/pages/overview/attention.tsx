@@ -19,12 +19,12 @@ export function Attention() {
   const may = useMay();
   const isAdmin = may("admin");
   const waiting = useQuery(queues()).data ?? [];
-  const groups = useQuery(letterGroups("pending", 8)).data?.items ?? [];
+  const groups = useQuery(letterGroups("pending")).data?.items ?? [];
   const slowed = useQuery(slowedEndpoints()).data?.items ?? [];
-  const checks = useQuery({ ...doctor(), enabled: isAdmin }).data?.checks ?? [];
+  const report = useQuery({ ...doctor(), enabled: isAdmin }).data;
   const found = [
     ...waiting.flatMap(concernsOfQueue),
-    ...checks.flatMap(concernsOfCheck),
+    ...(report ? concernsOfReport(report) : []),
     ...concernsOfLetters(groups),
     ...slowed.map(({ url }): Concern => ({
       text: `Webhooks to ${url} fail`,
@@ -36,8 +36,8 @@ export function Attention() {
   return (
     <Card title={`Needs attention: ${found.length}`}>
       <ul className="concerns">
-        {found.map(({ text, href, tone }) => (
-          <li key={text} data-tone={tone}>
+        {found.map(({ text, href, tone }, index) => (
+          <li key={`${index} ${text}`} data-tone={tone}>
             <Icon name="warn" />
             <Link href={href}>{text}</Link>
           </li>
@@ -53,6 +53,14 @@ const slowedEndpoints = () => ({
     body(api.GET("/api/v1/webhook-endpoints", { params: { query: { state: "slowed" as const } } })),
   refetchInterval: 30_000,
 });
+
+function concernsOfReport({ checks, gap }: Schemas["DoctorReport"]): Concern[] {
+  const lost = `${plural(Math.abs(gap), "task")} cannot be accounted for`;
+  return [
+    ...(gap ? [{ text: lost, href: "/system", tone: "bad" } satisfies Concern] : []),
+    ...checks.flatMap(concernsOfCheck),
+  ];
+}
 
 function concernsOfCheck({ found, means }: Schemas["DoctorCheck"]): Concern[] {
   return found ? [{ text: `The doctor found ${count(found)} ${means}`, href: "/system", tone: "bad" }] : [];

@@ -8,9 +8,11 @@ import { Loaded } from "../../ui/query";
 import { Ago } from "../../ui/time";
 import { groupHref } from "../deadLetters/groups";
 
+const SHOWN = 8;
+
 /** What was given up and waits for somebody, by what went wrong. */
 export function Failures() {
-  const query = useQuery(letterGroups("pending", 8));
+  const query = useQuery(letterGroups("pending"));
   useRefreshOnMoves(["dead-letters", "groups"], 2_000);
   return (
     <Card
@@ -34,7 +36,7 @@ export function Failures() {
                 </tr>
               </thead>
               <tbody>
-                {items.map((group) => (
+                {items.slice(0, SHOWN).map((group) => (
                   <tr key={`${group.type} ${group.fingerprint}`}>
                     <td className="wide">
                       <Link href={groupHref(group)}>

@@ -32,7 +32,13 @@ it("makes a draft of a task, without its secrets", () => {
     timeout_seconds: 30,
     retry: { strategy: "fixed" },
     metadata: { a: 1 },
-    callback: { url: "https://example.org", events: ["task.failed"], secret: "***", headers: { a: "***" } },
+    callback: {
+      url: "https://example.org",
+      events: ["task.failed"],
+      max_attempts: 2,
+      secret: "***",
+      headers: { a: "***" },
+    },
     target: null,
     payload: { a: 1 },
   };
@@ -44,6 +50,7 @@ it("makes a draft of a task, without its secrets", () => {
     queue: "mail",
     metadata: { a: 1 },
     tags: ["x"],
+    callback: { url: "https://example.org", events: ["task.failed"], max_attempts: 2 },
   });
 });
 

@@ -49,7 +49,9 @@ export function draftOf(text: string): Draft {
     rest: {
       retry,
       ...(Object.keys(metadata).length ? { metadata } : {}),
-      ...(callback ? { callback: { url: callback.url, events: callback.events } } : {}),
+      ...(callback
+        ? { callback: { url: callback.url, events: callback.events, max_attempts: callback.max_attempts } }
+        : {}),
       ...(target ? { target: { url: target.url, method: target.method } } : {}),
     },
   };

@@ -8,7 +8,7 @@ import { blank, members, type Schema } from "../../forms/schema";
 import { Field } from "../../ui/field";
 import { Button, Card, Copy, Note } from "../../ui/parts";
 import { say } from "../../ui/toast";
-import { bodyOf, curlOf, type Draft } from "./draft";
+import { bodyOf, curlOf, type Draft, EMPTY } from "./draft";
 
 interface Props {
   begin: Draft;
@@ -110,7 +110,11 @@ function TypeField({
   set: Set;
   fault?: string;
 }) {
-  const take = (type: string) => set({ type, payload: begun(draft, schemaOf(types, type)) });
+  const take = (type: string) => {
+    // What only the form of the type before has put there gives way to that of the next one.
+    const isUntouched = draft.payload === begun(EMPTY, schemaOf(types, draft.type));
+    set({ type, payload: begun(isUntouched ? EMPTY : draft, schemaOf(types, type)) });
+  };
   const isKnown = types.some(({ name }) => name === draft.type);
   return (
     <>

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "react";
-import type { HistoryEvent } from "../../live/taskStream";
+import type { HistoryEvent } from "../../live/history";
 import { Check } from "../../ui/field";
 import { Card, Copy } from "../../ui/parts";
 

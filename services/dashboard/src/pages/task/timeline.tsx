@@ -1,4 +1,4 @@
-import type { HistoryEvent } from "../../live/taskStream";
+import type { HistoryEvent } from "../../live/history";
 import { between, duration } from "../../ui/format";
 import { Status } from "../../ui/parts";
 import { Moment } from "../../ui/time";
