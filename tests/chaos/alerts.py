@@ -33,8 +33,8 @@ def _stopped(pids: list[int]) -> Iterator[None]:
 @cell(_alert("TaskflowBlind"), expects="it fires", ground=watched, tool=TOOL)
 def blind(stage: Stage) -> None:
     """The only scheduler stands still."""
-    pid = stage.system.facts()["pids"]["scheduler"]
     stage.ground.begin(stage)
+    pid = stage.system.facts()["pids"]["scheduler"]
     stage.naps(20)
     with _stopped([pid]), fires(stage, "TaskflowBlind"):
         pass

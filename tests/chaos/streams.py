@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
@@ -35,6 +35,7 @@ class Way(NamedTuple):
     unheard: bool = False
     cancelled: bool = False
     replayed: bool = False
+    talks: bool = False
 
 
 WAYS = (
@@ -50,6 +51,11 @@ WAYS = (
     Way({}, {"lives_lost": 1}, replayed=True),
     Way({"delay_seconds": 1}, {"fails": 1}, cancelled=True, replayed=True),
 )
+TALKER = Way(
+    {"timeout_seconds": 600, "priority": "critical"}, {"steps": 3_000, "pause_seconds": 0.2}, talks=True
+)
+"""However slow the machine is, some say something until they are cancelled."""
+_TALKERS = 4
 
 
 @cell(
@@ -62,11 +68,14 @@ def apis_killed(stage: Stage) -> None:
     port = free_port()
     urls = (stage.system.facts()["api_url"], f"http://127.0.0.1:{port}")
     stage.system.post("/queues/default/pause")
-    ids = stage.submit([_item(stage, n) for n in range(stage.tasks(1_000))])
+    ways = [TALKER] * _TALKERS + [WAYS[n % len(WAYS)] for n in range(stage.tasks(1_000))]
+    ids = stage.submit([_item(stage, way) for way in ways])
+    acts = dict(zip(ids, ways, strict=True))
+    unheard = _chosen(acts, "unheard")
     with (
         _slots(stage) as worker,
-        Readers(ids, urls, _chosen(ids, "replayed")) as readers,
-        Commands(urls, ids) as commands,
+        Readers(ids, urls, _chosen(acts, "replayed")) as readers,
+        Commands(urls, acts) as commands,
     ):
         with _second_api(stage, port) as second:
             until(lambda: readers.connected == len(ids), "all read", 60)
@@ -79,8 +88,10 @@ def apis_killed(stage: Stage) -> None:
             _mid_stream(readers)
             whole.append(_killed(stage, readers, second.process.pid, urls[1]))
         with _second_api(stage, port):
-            late = _without_nats(stage, readers, _chosen(ids, "unheard"), worker)
+            late = _without_nats(stage, readers, unheard, worker)
             until(commands.done, "all commands were obeyed", 90)
+            for talker in _chosen(acts, "talks"):
+                stage.system.post(f"/tasks/{talker}/cancel")
             readers.settled.set()
             stage.until_done(120)
             until(lambda: readers.over == len(ids), "all readers were told the end", 30)
@@ -91,15 +102,14 @@ def apis_killed(stage: Stage) -> None:
     stage.note("events missing", wrong.missing)
     stage.note("events twice", wrong.twice)
     stage.note("whole again after s", round(max(whole), 1))
-    stage.note("cancelled without NATS", len(_chosen(ids, "unheard")))
+    stage.note("cancelled without NATS", len(unheard))
     stage.note("told after s", round(late, 1))
     assert wrong == Wrong(0, 0, 0, 0), wrong
     assert max(whole) < LATE_MAX_SECONDS
     assert late < LATE_MAX_SECONDS
 
 
-def _item(stage: Stage, n: int) -> dict[str, Any]:
-    way = WAYS[n % len(WAYS)]
+def _item(stage: Stage, way: Way) -> dict[str, Any]:
     pause = 0.7 if stage.short else 0.3  # few tasks have to last as long
     item = {"type": "chats", "payload": {"pause_seconds": pause, **way.payload}, **way.fields}
     if way.expires:
@@ -107,19 +117,18 @@ def _item(stage: Stage, n: int) -> dict[str, Any]:
     return item
 
 
-def _chosen(ids: Sequence[str], what: str) -> list[str]:
+def _chosen(acts: Mapping[str, Way], what: str) -> list[str]:
     """Those of the tasks whose way has this."""
-    return [task_id for n, task_id in enumerate(ids) if getattr(WAYS[n % len(WAYS)], what)]
+    return [task_id for task_id, way in acts.items() if getattr(way, what)]
 
 
 class Commands:
     """Others who cancel and replay tasks meanwhile. What was not answered, or came too early, they say again."""
 
-    def __init__(self, urls: Sequence[str], ids: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], acts: Mapping[str, Way]) -> None:
         self._urls = deque(urls)
         self._to_do: deque[tuple[str, list[str]]] = deque()
-        for n, task_id in enumerate(ids):
-            way = WAYS[n % len(WAYS)]
+        for task_id, way in acts.items():
             if words := ["cancel"] * way.cancelled + ["retry"] * way.replayed:
                 self._to_do.append((task_id, words))
         random.Random(7).shuffle(self._to_do)

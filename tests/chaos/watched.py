@@ -13,8 +13,6 @@ from tests.chaos.cell import Scale
 from tests.chaos.stage import Stage, until
 from tests.support import prometheus
 
-from taskflow.cli.dev.places import free_port
-
 FASTER = 60
 WORKERS = 2
 _SECONDS = {"s": 1, "m": 60, "h": 3_600}
@@ -40,7 +38,7 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.first_port = free_port(count=WORKERS + 3)
+        self.first_port = prometheus.metrics_port(WORKERS)
         self._stack = ExitStack()
         self._running: prometheus.Prometheus | None = None
 
@@ -50,7 +48,7 @@ class Watch:
         return {"PROBE_PORT": str(self.first_port), "NATS_STREAM_BYTES_MAX": str(1024 * 1024)}
 
     def begin(self, stage: Stage) -> prometheus.Prometheus:
-        """Watch the system of this cell."""
+        """Watch the system of this cell, all of whose processes are up."""
         if self._running is None:
             at = [f"127.0.0.1:{port}" for port in range(self.first_port, self.first_port + WORKERS + 3)]
             api = stage.system.facts()["api_url"].removeprefix("http://")
@@ -60,6 +58,8 @@ class Watch:
             self._running = self._stack.enter_context(
                 prometheus.prometheus(self.folder, targets, rules=rules)
             )
+            is_up = f"count(up == 1) == {WORKERS + 4}"
+            until(lambda: self._running and self._running.ask(is_up), "all tell their metrics", 30)
         return self._running
 
     def end(self) -> None:

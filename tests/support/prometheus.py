@@ -17,7 +17,7 @@ import pytest
 from tests.support.systems import ROOT, System, running_system
 from tests.support.waiting import wait_until_sync
 
-from taskflow.cli.dev.places import free_port
+from taskflow.cli.dev.places import PORTS, free_port
 
 RULES = ROOT / "deployments/prometheus/alerts.yml"
 RULES_TEST = ROOT / "deployments/prometheus/alerts_test.yml"
@@ -83,12 +83,17 @@ class Prometheus:
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
 
+def metrics_port(workers: int) -> int:
+    """Where the first process of a system is to tell its metrics; the others' ports follow. None that others may draw."""
+    return free_port(count=workers + 3, among=range(10_000, PORTS.start))
+
+
 @contextmanager
 def metered_system(
     *arguments: str, workers: int = 1, **settings: str
 ) -> Iterator[tuple[System, dict[str, list[str]]]]:
     """A running system all of whose processes tell their metrics; and where, by job."""
-    first = free_port(count=workers + 3)
+    first = metrics_port(workers)
     with running_system(*arguments, "--workers", str(workers), PROBE_PORT=str(first), **settings) as system:
         at = [f"127.0.0.1:{port}" for port in range(first, first + workers + 3)]
         api = system.facts()["api_url"].removeprefix("http://")

@@ -153,15 +153,15 @@ class DataFolder:
         (self.folder / "dev.json").unlink(missing_ok=True)
 
 
-def free_port(host: str = "127.0.0.1", count: int = 1) -> int:
+def free_port(host: str = "127.0.0.1", count: int = 1, among: range = PORTS) -> int:
     """The first of `count` ports in a row that nothing listens on just now."""
     for _ in range(100):
-        first = random.randrange(PORTS.start, PORTS.stop - count)  # nosec B311  # dice, not a secret
+        first = random.randrange(among.start, among.stop - count)  # nosec B311  # dice, not a secret
         with suppress(ProgramError):
             for port in range(first, first + count):
                 check_port(host, port)
             return first
-    raise ProgramError(f"cannot listen on {host}: no free port found between {PORTS.start} and {PORTS.stop}")
+    raise ProgramError(f"cannot listen on {host}: no free port found between {among.start} and {among.stop}")
 
 
 def check_port(host: str, port: int) -> None:
