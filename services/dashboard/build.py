@@ -7,6 +7,7 @@ whole. Nothing is done if nothing has changed. What cannot be had is told in one
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -88,23 +90,36 @@ def build(out: Path, node: Path = NODE) -> bool:
     """Build it; False: it is there as its sources are."""
     document = openapi()
     stamp = fingerprint(document)
-    if (out / STAMP).is_file() and (out / STAMP).read_text() == stamp:
-        return False
-    npm = prepared(node, document)
+    with one_at_a_time():
+        if (out / STAMP).is_file() and (out / STAMP).read_text() == stamp:
+            return False
+        _bundle(out, stamp, prepared(node, document))
+    return True
+
+
+def _bundle(out: Path, stamp: str, npm: Npm) -> None:
     with tempfile.TemporaryDirectory(prefix=".dashboard-", dir=out.parent) as folder:
         fresh = Path(folder) / "dashboard"
         npm("the build", "run", "--silent", "build", "--", "--outDir", str(fresh), "--logLevel", "warn")
         (fresh / STAMP).write_text(stamp)
         shutil.rmtree(out, ignore_errors=True)
         fresh.rename(out)
-    return True
 
 
 def check(node: Path = NODE) -> None:
     """What `tsc`, `eslint`, `prettier` and `vitest` say of the sources."""
-    npm = prepared(node, openapi())
-    npm("the check of its types and its style", "run", "--silent", "check")
-    npm("its own tests", "run", "--silent", "test")
+    with one_at_a_time():
+        npm = prepared(node, openapi())
+        npm("the check of its types and its style", "run", "--silent", "check")
+        npm("its own tests", "run", "--silent", "test")
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Two of them would take each other's packages away."""
+    with (HERE / "package-lock.json").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def openapi() -> bytes:
@@ -194,7 +209,7 @@ def _install(place: Path) -> None:
     ran = _run(base, "-m", "venv", "--without-pip", "--clear", str(place))
     if ran.returncode == 0:
         pip = (base, "-m", "pip", f"--python={place / 'bin' / 'python'}", "install", "-qq", "--no-input")
-        quiet = ("--disable-pip-version-check", "--root-user-action=ignore")
+        quiet = ("--disable-pip-version-check", "--root-user-action=ignore", "--timeout=20", "--retries=2")
         ran = _run(*pip, *quiet, "--only-binary", ":all:", "--require-hashes", "-r", str(REQUIREMENTS))
     if ran.returncode != 0:
         shutil.rmtree(place, ignore_errors=True)

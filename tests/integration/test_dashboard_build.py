@@ -75,6 +75,30 @@ def test_a_wheel_takes_along_what_was_built_and_one_may_do_without(copy: Path) -
     (out / "assets" / "index-1.js").write_text("1")
     assert run(copy, *wheel, "with").returncode == 0
     assert dashboard_in(copy / "with") == ["assets/index-1.js", "index.html"]
+    assert run(copy, *wheel, "none-yet", TASKFLOW_WITHOUT_DASHBOARD="1").returncode == 0
+    assert dashboard_in(copy / "none-yet") == []
+
+
+def test_no_wheel_hides_that_the_dashboard_does_not_build(copy: Path) -> None:
+    """One that was built before stands in where Node cannot be had, not where the sources are wrong."""
+    if run(copy, "-m", "pip", "--version").returncode != 0:
+        pytest.skip("no pip beside this Python")
+    out = copy / "services/api/taskflow_api/dashboard"
+    out.mkdir(parents=True)
+    (out / "index.html").write_text("<title>built before</title>")
+    (copy / "services/dashboard/node_modules").mkdir()
+    for name, says in (
+        ("node", "echo v24.0.0"),
+        ("npm", '[ "$1" = ci ] || { echo "no such type"; exit 1; }'),
+    ):
+        (copy / name).write_text(f"#!/bin/sh\n{says}\n")
+        (copy / name).chmod(0o755)
+    path = f"{copy}{os.pathsep}{os.environ['PATH']}"
+    wheel = ("-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", ".", "-w", "wheels")
+    refused = run(copy, *wheel, PATH=path)
+    assert refused.returncode != 0
+    assert "no such type" in refused.stderr + refused.stdout
+    assert not list((copy / "wheels").glob("*.whl"))
 
 
 def dashboard_in(folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ _KINDS = {
 _FOR_EVER = [("cache-control", "public, max-age=31536000, immutable"), ("vary", "accept-encoding")]
 _MISSING = Path(__file__).parent / "documentation" / "no_dashboard.html"
 _WORTH_ZIPPING = 1_000
+_TAKES_GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
 
 
 class _File(Struct, frozen=True):
@@ -63,7 +65,7 @@ class _File(Struct, frozen=True):
     def reply(
         self, asked: Mapping[bytes, bytes], headers: list[tuple[str, str]], kind: str | None = None
     ) -> Reply:
-        if self.zipped is not None and b"gzip" in asked.get(b"accept-encoding", b""):
+        if self.zipped is not None and _TAKES_GZIP.search(asked.get(b"accept-encoding", b"")):
             return Reply(200, self.zipped, [*headers, ("content-encoding", "gzip")], kind or self.kind)
         return Reply(200, self.body, headers, kind or self.kind)
 
@@ -97,6 +99,8 @@ class Dashboard:
 
     def asset(self, name: str, asked: Mapping[bytes, bytes]) -> Reply:
         """A file of the page; its name changes with what is in it."""
+        if name not in self._assets:
+            self._look()
         found = self._assets.get(name)
         if found is None:
             raise NotFound(f"there is no /assets/{name[:200]}")

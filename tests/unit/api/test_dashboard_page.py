@@ -54,6 +54,9 @@ def test_files_are_kept_for_ever_and_sent_zipped(tmp_path: Path) -> None:
     zipped = dashboard.asset("index-first.js", {b"accept-encoding": b"gzip, br"})
     assert dict(zipped.headers)["content-encoding"] == "gzip"
     assert gzip.decompress(zipped.body).decode() == SCRIPT
+    for taken, asked in ((True, b"br, gzip;q=0.5"), (False, b"gzip;q=0, br"), (False, b"gzip; q=0.0")):
+        headers = dict(dashboard.asset("index-first.js", {b"accept-encoding": asked}).headers)
+        assert ("content-encoding" in headers) is taken, asked
     small = dashboard.asset("mark.svg", {b"accept-encoding": b"gzip"})
     assert (small.body, small.media_type, "content-encoding" in dict(small.headers)) == (
         b"<svg/>",
@@ -107,6 +110,8 @@ def test_what_is_built_anew_is_shown_and_open_pages_find_their_parts(tmp_path: P
     (tmp_path / "assets" / "index-first.js").unlink()
     build(tmp_path, "second")
     os.utime(tmp_path / "index.html", (1, 1))
+    # The page may have come from another api, which had looked before.
+    assert dashboard.asset("index-second.js", {}).status == 200
     assert dashboard.screen("/", HTML).body == b"<title>second</title>"
     assert dashboard.asset("index-second.js", {}).status == 200
     assert dashboard.asset("index-first.js", {}).status == 200
